@@ -1,0 +1,87 @@
+-- part: replay
+CREATE OR REPLACE VIEW keystone.providers WITH (security_invoker = true) AS
+	SELECT d.name, d.category, d.label, d.default_kind, d.value_pattern, d.limits, d.cost_micros, d.enabled, false AS is_builtin
+	FROM keystone_private.provider_definitions d
+	UNION ALL
+	SELECT c.name, c.category, c.label, c.default_kind, c.value_pattern, c.limits, c.cost_micros, c.enabled, true
+	FROM keystone_private.provider_catalogue c
+	WHERE NOT EXISTS (SELECT FROM keystone_private.provider_definitions d WHERE d.name OPERATOR(pg_catalog.=) c.name);
+COMMENT ON VIEW keystone.providers IS 'Services that credentials are for: those of this version, and those that an administrator defined';
+
+CREATE OR REPLACE VIEW keystone.credentials WITH (security_invoker = true) AS
+	SELECT c.id, c.workspace_id, w.slug AS workspace, c.name, c.environment, c.owner, (c.owner IS NOT NULL) AS personal,
+		   c.provider, c.kind, c.current_version,
+		   CASE WHEN c.owner IS NULL OR c.owner OPERATOR(pg_catalog.=) (SELECT keystone.current_principal()) THEN c.hint END AS hint,
+		   c.description, c.tags, c.metadata, c.is_active, c.is_verified, c.verified_at, c.verified_detail,
+		   u.last_used_at, u.usage_count, c.last_rotated_at, c.expires_at,
+		   c.created_by, c.created_at, c.updated_at, c.deleted_at, c.destroy_after, c.destroyed_at
+	FROM keystone_private.credentials c
+	JOIN keystone.workspaces w ON w.id OPERATOR(pg_catalog.=) c.workspace_id
+	LEFT JOIN keystone_private.credential_usage u
+		ON u.workspace_id OPERATOR(pg_catalog.=) c.workspace_id AND u.credential_id OPERATOR(pg_catalog.=) c.id;
+COMMENT ON VIEW keystone.credentials IS 'Credentials that the caller may see, without their values';
+
+CREATE OR REPLACE VIEW keystone.credential_summary WITH (security_invoker = true) AS
+	SELECT c.workspace_id, c.workspace, c.environment, c.provider,
+		   count(*) AS credentials,
+		   count(*) FILTER (WHERE c.personal) AS personal,
+		   count(*) FILTER (WHERE NOT c.is_active) AS inactive,
+		   count(*) FILTER (WHERE c.expires_at OPERATOR(pg_catalog.<=) clock_timestamp()) AS expired,
+		   count(*) FILTER (WHERE c.is_verified IS FALSE) AS failing,
+		   min(c.last_rotated_at) AS oldest_rotation,
+		   min(c.expires_at) FILTER (WHERE c.expires_at OPERATOR(pg_catalog.>) clock_timestamp()) AS next_expiry
+	FROM keystone.credentials c
+	WHERE c.deleted_at IS NULL
+	GROUP BY c.workspace_id, c.workspace, c.environment, c.provider;
+COMMENT ON VIEW keystone.credential_summary IS 'Visible credentials that are not deleted, counted per workspace, environment and provider';
+
+CREATE OR REPLACE VIEW keystone.seal_status AS
+	SELECT s.sealed, s.current_root_key, s.reason, keystone_private.pending_rewraps() AS pending_rewraps
+	FROM keystone_private.seal_state() s;
+COMMENT ON VIEW keystone.seal_status IS 'Whether values can be opened, the root key that wraps, why sealed, and how many keys another root key still wraps; clients see the first column only';
+
+CREATE OR REPLACE VIEW keystone.health AS
+	SELECT h.check_name, h.ok, h.detail FROM keystone_private.health_checks() h;
+COMMENT ON VIEW keystone.health IS 'One row a check; ok is false where something needs attention';
+
+CREATE OR REPLACE VIEW keystone.settings AS
+	SELECT s.name, s.setting AS value, s.unit, s.boot_val AS default_value, s.context, s.short_desc AS meaning
+	FROM pg_catalog.pg_settings s
+	WHERE s.name OPERATOR(pg_catalog.~~) 'keystone.%' AND (SELECT keystone_private.has_profile('monitor'));
+COMMENT ON VIEW keystone.settings IS 'Each setting of Keystone with value and meaning; paths and commands only for roles that may read them';
+
+DO $$
+DECLARE
+	c record;
+	meaning jsonb := '{
+		"providers": {"name": "short name", "category": "no_auth, shared_key or oauth", "label": "a name for people",
+			"default_kind": "kind of a credential stored without one", "value_pattern": "regular expression that a value must match; NULL for any",
+			"limits": "default rate limit windows", "cost_micros": "price of one operation in millionths of the currency unit",
+			"enabled": "false: nothing new is stored for it", "is_builtin": "true: comes with the extension"},
+		"credentials": {"id": "the credential", "workspace_id": "the workspace", "workspace": "slug of the workspace", "name": "name, in Unicode normalisation form NFC",
+			"environment": "environment, such as prod", "owner": "the principal whose personal credential this is; NULL when shared",
+			"personal": "true when it has an owner", "provider": "name of the provider", "kind": "what the value is, such as api_key",
+			"current_version": "the version that reveal() gives", "hint": "the part of the current value that is kept in the clear; of a personal credential for its owner only",
+			"description": "free text", "tags": "free labels", "metadata": "free JSON object", "is_active": "false: not revealed",
+			"is_verified": "whether the current value worked when last tried", "verified_at": "when it was last tried", "verified_detail": "what was found",
+			"last_used_at": "when it was last revealed, as the audit log has it", "usage_count": "number of reveals, as the audit log has it",
+			"last_rotated_at": "when it got its current value", "expires_at": "from then on not revealed", "created_by": "the principal who stored it first",
+			"created_at": "when it was stored first", "updated_at": "when it was changed last", "deleted_at": "when it was deleted",
+			"destroy_after": "until then a deleted credential can be restored", "destroyed_at": "when its ciphertext was removed for good"},
+		"credential_summary": {"workspace_id": "the workspace", "workspace": "slug of the workspace", "environment": "environment", "provider": "name of the provider",
+			"credentials": "how many there are", "personal": "how many of them are personal", "inactive": "how many are switched off", "expired": "how many are expired",
+			"failing": "how many did not work when last tried", "oldest_rotation": "the longest time ago that one got its value", "next_expiry": "when the next one expires"},
+		"seal_status": {"sealed": "true: no value can be stored or revealed", "current_root_key": "id of the root key that wraps", "reason": "why sealed",
+			"pending_rewraps": "keys that another root key still wraps"},
+		"health": {"check_name": "what is checked", "ok": "false where something needs attention", "detail": "what was found"},
+		"settings": {"name": "name of the setting", "value": "its value", "unit": "its unit", "default_value": "its default", "context": "when it can be changed, as in pg_settings", "meaning": "what it does"}
+	}';
+BEGIN
+	FOR c IN
+		SELECT v.relname, a.attname FROM pg_class v JOIN pg_attribute a ON a.attrelid = v.oid
+		WHERE v.relkind = 'v' AND v.relnamespace = 'keystone'::regnamespace AND a.attnum > 0
+	LOOP
+		EXECUTE format('COMMENT ON COLUMN keystone.%I.%I IS %L', c.relname, c.attname, meaning -> c.relname ->> c.attname);
+	END LOOP;
+END
+$$;

@@ -1,0 +1,56 @@
+-- part: replay
+-- What each profile may use.  grant_access() gives these to a role; PUBLIC
+-- gets nothing.  The functions check the profile for themselves as well.
+DELETE FROM keystone_private.profile_privileges;
+INSERT INTO keystone_private.profile_privileges (profile, object_kind, object_name, privilege)
+SELECT p.profile, o.kind, o.name, o.privilege
+FROM (VALUES ('client'), ('worker'), ('auditor'), ('admin'), ('monitor')) p (profile)
+CROSS JOIN LATERAL (
+	SELECT 'SCHEMA' AS kind, 'keystone' AS name, 'USAGE' AS privilege
+	UNION ALL
+	SELECT 'ROUTINE', f, 'EXECUTE' FROM unnest(ARRAY[
+		'keystone.version', 'keystone.current_principal', 'keystone.whoami', 'keystone.has_permission',
+		'keystone.permitted_workspaces', 'keystone_private.has_profile', 'keystone_private.seal_state',
+		'keystone_private.pending_rewraps']) f
+	UNION ALL
+	SELECT 'TABLE', t, 'SELECT' FROM unnest(ARRAY['keystone.seal_status']) t
+	UNION ALL
+	SELECT 'ROUTINE', f, 'EXECUTE' FROM unnest(ARRAY[
+		'keystone.create_workspace', 'keystone.personal_workspace', 'keystone.register_principal',
+		'keystone.add_member', 'keystone.set_member_role', 'keystone.remove_member', 'keystone.transfer_ownership',
+		'keystone.provider_configure',
+		'keystone.store', 'keystone.reveal', 'keystone.reveal_by_id', 'keystone.reveal_many', 'keystone.reveal_env',
+		'keystone.export_env', 'keystone.import_env', 'keystone.resolve', 'keystone.credential_id', 'keystone.rotate',
+		'keystone.promote', 'keystone.rollback_to', 'keystone.rename', 'keystone.update_metadata', 'keystone.set_active',
+		'keystone.delete_credential', 'keystone.restore_credential', 'keystone.destroy_credential',
+		'keystone.destroy_version', 'keystone.mark_verified', 'keystone.verify_all']) f
+	WHERE p.profile IN ('client', 'worker')
+	UNION ALL
+	SELECT 'TABLE', t, 'SELECT' FROM unnest(ARRAY[
+		'keystone.workspaces', 'keystone.members', 'keystone.principals', 'keystone.providers', 'keystone.provider_configs',
+		'keystone.credentials', 'keystone.credential_versions', 'keystone.credential_summary',
+		'keystone_private.credentials', 'keystone_private.credential_usage',
+		'keystone_private.provider_catalogue', 'keystone_private.provider_definitions']) t
+	WHERE p.profile IN ('client', 'worker')
+	UNION ALL
+	SELECT 'ROUTINE', f, 'EXECUTE' FROM unnest(ARRAY[
+		'keystone.register_principal', 'keystone.remove_member', 'keystone.grant_access', 'keystone.revoke_access',
+		'keystone.provider_define', 'keystone.verify_all', 'keystone_private.health_checks']) f
+	WHERE p.profile = 'admin'
+	UNION ALL
+	SELECT 'TABLE', t, 'SELECT' FROM unnest(ARRAY[
+		'keystone.workspaces', 'keystone.members', 'keystone.principals', 'keystone.providers',
+		'keystone_private.provider_catalogue', 'keystone_private.provider_definitions',
+		'keystone.health', 'keystone.settings']) t
+	WHERE p.profile = 'admin'
+	UNION ALL
+	SELECT 'ROUTINE', 'keystone_private.health_checks', 'EXECUTE' WHERE p.profile = 'monitor'
+	UNION ALL
+	SELECT 'TABLE', t, 'SELECT' FROM unnest(ARRAY['keystone.health', 'keystone.settings']) t WHERE p.profile = 'monitor'
+) o;
+
+REVOKE ALL ON SCHEMA keystone, keystone_private FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA keystone, keystone_private FROM PUBLIC;
+REVOKE ALL ON ALL ROUTINES IN SCHEMA keystone, keystone_private FROM PUBLIC;
+REVOKE ALL ON TYPE keystone."text/plain" FROM PUBLIC;
+GRANT USAGE ON TYPE keystone."text/plain" TO PUBLIC;

@@ -1,0 +1,41 @@
+/*-------------------------------------------------------------------------
+ *
+ * keystone.c
+ *	  The order of start.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "keystone.h"
+
+#include "miscadmin.h"
+
+#include "ks_guc.h"
+#include "ks_hooks.h"
+#include "ks_keyring.h"
+#include "ks_shmem.h"
+#include "ks_worker.h"
+
+KS_MODULE_MAGIC;
+
+/* The shared memory of each room. */
+static const KsShmemPart shmem_parts[] = {
+	{"keystone keyring", ks_keyring_shmem_size, ks_keyring_shmem_init},
+	{NULL, NULL, NULL}
+};
+
+void
+_PG_init(void)
+{
+	/*
+	 * Loaded later, by the first call of a function, there is no shared
+	 * memory and no launcher: the functions say so themselves.  pg_upgrade
+	 * needs the functions to exist, and nothing else.
+	 */
+	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
+		return;
+
+	ks_guc_init();
+	ks_shmem_init(shmem_parts);
+	ks_worker_init();
+	ks_hooks_init();
+}

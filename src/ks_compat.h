@@ -1,0 +1,85 @@
+/*-------------------------------------------------------------------------
+ *
+ * ks_compat.h
+ *	  Differences between the platforms that Keystone is built for.
+ *
+ * This is the only file that tests PG_VERSION_NUM or KS_FRONTEND for types.
+ * With KS_FRONTEND defined, the rooms of floors 0 and 1 build without a
+ * server, for unit tests, fuzzing and stand-alone tools.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef KS_COMPAT_H
+#define KS_COMPAT_H
+
+#ifdef KS_FRONTEND
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef uint8_t uint8;
+typedef uint16_t uint16;
+typedef uint32_t uint32;
+typedef uint64_t uint64;
+typedef int32_t int32;
+typedef int64_t int64;
+
+#define Assert(condition) assert(condition)
+#define lengthof(array) (sizeof(array) / sizeof((array)[0]))
+
+#else							/* the server */
+
+#include "postgres.h"
+
+#include "fmgr.h"
+
+#if PG_VERSION_NUM < 150000
+#error "Keystone needs PostgreSQL 15 or later"
+#endif
+
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+/* PostgreSQL 16 declares it in fmgr.h; 15 leaves it to the module. */
+#if PG_VERSION_NUM < 160000
+extern PGDLLEXPORT void _PG_init(void);
+#endif
+
+#ifdef PG_MODULE_MAGIC_EXT
+#define KS_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "keystone", .version = KEYSTONE_VERSION)
+#else
+#define KS_MODULE_MAGIC PG_MODULE_MAGIC
+#endif
+
+/* PostgreSQL 18 moved the attribute in front of the declaration. */
+#if PG_VERSION_NUM >= 180000
+#define KS_NORETURN pg_noreturn
+#define KS_NORETURN_END
+#else
+#define KS_NORETURN
+#define KS_NORETURN_END pg_attribute_noreturn()
+#endif
+
+/* PostgreSQL 16 lets a JSON parser's action stop the parser. */
+#if PG_VERSION_NUM >= 160000
+#define KS_JSON_ACTION JsonParseErrorType
+#define KS_JSON_CONTINUE return JSON_SUCCESS
+#else
+#define KS_JSON_ACTION void
+#define KS_JSON_CONTINUE return
+#endif
+
+/* PostgreSQL 17 can make the lexer in memory of the caller's. */
+#if PG_VERSION_NUM >= 170000
+#define ks_json_lexer(json, len) makeJsonLexContextCstringLen(NULL, json, len, PG_UTF8, true)
+#else
+#define ks_json_lexer(json, len) makeJsonLexContextCstringLen(json, (int) (len), PG_UTF8, true)
+#endif
+
+#endif							/* KS_FRONTEND */
+
+#endif							/* KS_COMPAT_H */

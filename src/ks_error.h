@@ -1,0 +1,74 @@
+/*-------------------------------------------------------------------------
+ *
+ * ks_error.h
+ *	  One function per family of errors, so that the same situation always
+ *	  has the same SQLSTATE.
+ *
+ * The SQLSTATEs are API: docs/errors.md lists them.  PostgREST makes the
+ * primary message of a PTnnn error the HTTP reason phrase, unfiltered, so
+ * these messages are constants and names go into the detail, escaped.  No
+ * message carries a secret, a key, a token or the "workspace" argument.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef KS_ERROR_H
+#define KS_ERROR_H
+
+#include "ks_compat.h"
+
+#ifndef KS_FRONTEND
+
+#define KS_ERRCODE_NOT_FOUND	MAKE_SQLSTATE('P','T','4','0','4')
+#define KS_ERRCODE_CONFLICT		MAKE_SQLSTATE('P','T','4','0','9')
+#define KS_ERRCODE_SEALED		MAKE_SQLSTATE('P','T','4','2','3')
+
+/* 55000: the library is not in shared_preload_libraries. */
+KS_NORETURN extern void ks_error_not_preloaded(void) KS_NORETURN_END;
+
+/* 42501: message is a constant phrase, hint may be NULL. */
+KS_NORETURN extern void ks_error_denied(const char *message, const char *hint) KS_NORETURN_END;
+
+/* 42501: the caller has no identity; why says what was missing. */
+KS_NORETURN extern void ks_error_anonymous(const char *why) KS_NORETURN_END;
+
+/* PT404: no such object, or none that the caller may see.  detail (may be
+ * NULL) names it for somebody who may know; it is escaped here. */
+KS_NORETURN extern void ks_error_not_found(const char *detail) KS_NORETURN_END;
+
+/* PT423: log_reason goes to the server log only. */
+KS_NORETURN extern void ks_error_sealed(const char *log_reason) KS_NORETURN_END;
+
+/* PT423: the keys of this workspace were destroyed. */
+KS_NORETURN extern void ks_error_shredded(void) KS_NORETURN_END;
+
+/* PT409: the caller expected another version. */
+KS_NORETURN extern void ks_error_conflict(int expected, int actual) KS_NORETURN_END;
+
+/* 23505: what (a constant phrase) exists already. */
+KS_NORETURN extern void ks_error_duplicate(const char *what, const char *detail) KS_NORETURN_END;
+
+/* XX001: ciphertext does not open.  log_reason (moved, damaged, unknown key)
+ * goes to the server log only. */
+KS_NORETURN extern void ks_error_damaged(const char *log_reason) KS_NORETURN_END;
+
+/* 22004: a parameter that needs a value is NULL. */
+KS_NORETURN extern void ks_error_null(const char *parameter) KS_NORETURN_END;
+
+/* 22023: a parameter has a wrong value.  expected completes the sentence
+ * "must be ..."; hint may be NULL.  The value itself is never shown. */
+KS_NORETURN extern void ks_error_invalid(const char *parameter, const char *expected,
+										 const char *hint) KS_NORETURN_END;
+
+/* 25006: the call needs to write, or to be recorded, and cannot here. */
+KS_NORETURN extern void ks_error_read_only(void) KS_NORETURN_END;
+
+/* XX000: libcrypto failed; operation completes "could not ...".  Its reason
+ * goes to the server log only. */
+KS_NORETURN extern void ks_error_crypto(const char *operation) KS_NORETURN_END;
+
+/* A copy of text in which control characters are escaped, palloc'd. */
+extern char *ks_escape_control(const char *text);
+
+#endif							/* KS_FRONTEND */
+
+#endif							/* KS_ERROR_H */

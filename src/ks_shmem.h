@@ -1,0 +1,39 @@
+/*-------------------------------------------------------------------------
+ *
+ * ks_shmem.h
+ *	  The one shared-memory area.  Each room that needs a part of it gives
+ *	  its size and initialises it; this room sums, requests and attaches.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef KS_SHMEM_H
+#define KS_SHMEM_H
+
+#include "keystone.h"
+
+#include "storage/lwlock.h"
+
+/* Locks of the "keystone" tranche. */
+typedef enum KsLock
+{
+	KS_LOCK_KEYRING = 0,
+	KS_LOCK_COUNT
+} KsLock;
+
+typedef struct KsShmemPart
+{
+	const char *name;
+	Size		(*size) (void);
+	void		(*init) (void *area, bool found);	/* attach; initialise
+													 * unless found */
+} KsShmemPart;
+
+/* Installs the request and startup hooks.  parts is static, ended by a NULL name. */
+extern void ks_shmem_init(const KsShmemPart *parts);
+
+/* True when the library was preloaded and the area is attached. */
+extern bool ks_shmem_attached(void);
+
+extern LWLock *ks_lock(KsLock lock);
+
+#endif							/* KS_SHMEM_H */

@@ -1,0 +1,418 @@
+/*-------------------------------------------------------------------------
+ *
+ * ks_spi.c
+ *	  Saved plans, run as the extension's owner under a pinned search_path.
+ *
+ * The owner is a superuser, so what runs here must be Keystone's own: names
+ * are found in pg_catalog whatever the caller's search_path is, and a table
+ * with somebody else's trigger is not written (GRANT ALL ON ALL TABLES gives
+ * the right to make one).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/uuid.h"
+
+#include "ks_error.h"
+#include "ks_spi.h"
+
+/* True while no trigger but our own was seen since the last invalidation. */
+static bool triggers_checked = false;
+
+static Oid
+extension_owner(void)
+{
+	Oid			namespace = get_namespace_oid("keystone_private", true);
+	HeapTuple	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(namespace));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("extension keystone is not installed in this database"),
+				errhint("Run CREATE EXTENSION keystone."));
+	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+static void
+set_local(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_SUSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+}
+
+void
+ks_spi_begin(KsSpi *spi)
+{
+	Oid			owner = extension_owner();
+
+	spi->caller = CurrentMemoryContext;
+	GetUserIdAndSecContext(&spi->user, &spi->sec_context);
+	SetUserIdAndSecContext(owner, spi->sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	spi->guc_level = NewGUCNestLevel();
+	set_local("search_path", "pg_catalog, pg_temp");
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+}
+
+void
+ks_spi_end(KsSpi *spi)
+{
+	SPI_finish();
+	AtEOXact_GUC(true, spi->guc_level);
+	SetUserIdAndSecContext(spi->user, spi->sec_context);
+}
+
+static void
+relcache_changed(Datum arg, Oid relid)
+{
+	(void) arg;
+	(void) relid;
+	triggers_checked = false;
+}
+
+/*
+ * Triggers fire as the current user.  Those that implement foreign keys are
+ * internal, and switch to their table's owner by themselves.
+ */
+static void
+check_triggers(void)
+{
+	static bool registered = false;
+	static KsPlan plan = {.sql =
+		"SELECT t.tgname::text FROM pg_trigger t"
+		" JOIN pg_class c ON c.oid = t.tgrelid"
+		" JOIN pg_proc p ON p.oid = t.tgfoid"
+		" WHERE c.relnamespace IN ('keystone'::regnamespace, 'keystone_private'::regnamespace)"
+		" AND NOT t.tgisinternal AND p.pronamespace <> 'keystone_private'::regnamespace"
+	};
+	KsArgs		args = {0};
+
+	if (triggers_checked)
+		return;
+	if (!registered)
+	{
+		CacheRegisterRelcacheCallback(relcache_changed, (Datum) 0);
+		registered = true;
+	}
+
+	/* Set before looking: an invalidation that arrives meanwhile counts. */
+	triggers_checked = true;
+	if (ks_spi_read(&plan, &args) > 0)
+	{
+		triggers_checked = false;
+		ks_error_denied("a table of Keystone has a trigger that is not its own",
+						"Drop the trigger: it would run with the rights of the extension's owner.");
+	}
+}
+
+void
+ks_spi_begin_write(KsSpi *spi)
+{
+	if (XactReadOnly || RecoveryInProgress())
+		ks_error_read_only();
+	ks_spi_begin(spi);
+	check_triggers();
+}
+
+static void
+add_arg(KsArgs *args, bool present, Oid type, Datum value)
+{
+	if (args->n >= KS_ARGS_MAX)
+		elog(ERROR, "too many arguments for a plan");
+	args->types[args->n] = type;
+	args->values[args->n] = value;
+	args->nulls[args->n] = present ? ' ' : 'n';
+	args->n++;
+}
+
+void
+ks_arg_uuid(KsArgs *args, const uint8 *uuid)
+{
+	pg_uuid_t  *copy = NULL;
+
+	if (uuid != NULL)
+	{
+		copy = palloc(sizeof(pg_uuid_t));
+		memcpy(copy->data, uuid, UUID_LEN);
+	}
+	add_arg(args, copy != NULL, UUIDOID, UUIDPGetDatum(copy));
+}
+
+void
+ks_arg_text(KsArgs *args, const char *text)
+{
+	add_arg(args, text != NULL, TEXTOID,
+			text != NULL ? CStringGetTextDatum(text) : (Datum) 0);
+}
+
+void
+ks_arg_name(KsArgs *args, const char *name)
+{
+	Name		copy = NULL;
+
+	if (name != NULL)
+	{
+		copy = palloc0(sizeof(NameData));
+		namestrcpy(copy, name);
+	}
+	add_arg(args, copy != NULL, NAMEOID, NameGetDatum(copy));
+}
+
+void
+ks_arg_bytes(KsArgs *args, const void *data, size_t len)
+{
+	bytea	   *copy = NULL;
+
+	if (data != NULL)
+	{
+		copy = palloc(VARHDRSZ + len);
+		SET_VARSIZE(copy, VARHDRSZ + len);
+		memcpy(VARDATA(copy), data, len);
+	}
+	add_arg(args, copy != NULL, BYTEAOID, PointerGetDatum(copy));
+}
+
+void
+ks_arg_int(KsArgs *args, bool present, int32 value)
+{
+	add_arg(args, present, INT4OID, Int32GetDatum(value));
+}
+
+void
+ks_arg_bigint(KsArgs *args, bool present, int64 value)
+{
+	add_arg(args, present, INT8OID, Int64GetDatum(value));
+}
+
+void
+ks_arg_bool(KsArgs *args, bool present, bool value)
+{
+	add_arg(args, present, BOOLOID, BoolGetDatum(value));
+}
+
+void
+ks_arg_time(KsArgs *args, bool present, TimestampTz value)
+{
+	add_arg(args, present, TIMESTAMPTZOID, TimestampTzGetDatum(value));
+}
+
+void
+ks_arg_datum(KsArgs *args, bool present, Oid type, Datum value)
+{
+	add_arg(args, present, type, value);
+}
+
+/*
+ * Plans are generic and avoid sequential scans: they are often made while the
+ * tables are still empty, and are kept while the tables grow.
+ */
+static void
+make_plan(KsPlan *plan, const KsArgs *args)
+{
+	Oid			types[KS_ARGS_MAX];
+
+	memcpy(types, args->types, sizeof(types));
+	plan->plan = SPI_prepare_cursor(plan->sql, args->n, types, CURSOR_OPT_GENERIC_PLAN);
+	if (plan->plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	if (SPI_keepplan(plan->plan) != 0)
+		elog(ERROR, "SPI_keepplan failed");
+}
+
+static uint64
+run(KsPlan *plan, const KsArgs *args, Snapshot snapshot, bool read_only)
+{
+	Datum		values[KS_ARGS_MAX];
+	int			guc_level = -1;
+	int			result;
+
+	memcpy(values, args->values, sizeof(values));
+	if (plan->plan == NULL || !SPI_plan_is_valid(plan->plan))
+	{
+		guc_level = NewGUCNestLevel();
+		set_local("enable_seqscan", "off");
+		set_local("enable_bitmapscan", "off");
+		set_local("jit", "off");
+		if (plan->plan == NULL)
+			make_plan(plan, args);
+	}
+	result = SPI_execute_snapshot(plan->plan, values, args->nulls, snapshot,
+								  InvalidSnapshot, read_only, true, 0);
+	if (result < 0)
+		elog(ERROR, "SPI_execute_snapshot failed: %s", SPI_result_code_string(result));
+	if (guc_level >= 0)
+		AtEOXact_GUC(true, guc_level);
+	return SPI_processed;
+}
+
+uint64
+ks_spi_read(KsPlan *plan, const KsArgs *args)
+{
+	/* In parallel mode no newer snapshot may be taken than the query's own. */
+	Snapshot	snapshot = IsInParallelMode() ? GetActiveSnapshot() : GetLatestSnapshot();
+
+	return run(plan, args, snapshot, true);
+}
+
+uint64
+ks_spi_write(KsPlan *plan, const KsArgs *args)
+{
+	return run(plan, args, GetLatestSnapshot(), false);
+}
+
+void
+ks_spi_utility(const char *sql)
+{
+	int			result = SPI_execute(sql, false, 0);
+
+	if (result < 0)
+		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(result));
+}
+
+static Datum
+column(uint64 row, int number, bool *isnull)
+{
+	Assert(row < SPI_processed);
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, isnull);
+}
+
+bool
+ks_col_uuid(uint64 row, int number, uint8 uuid[KS_ID_LEN])
+{
+	bool		isnull;
+	Datum		value = column(row, number, &isnull);
+
+	if (!isnull)
+		memcpy(uuid, DatumGetUUIDP(value)->data, KS_ID_LEN);
+	return !isnull;
+}
+
+char *
+ks_col_text(const KsSpi *spi, uint64 row, int number)
+{
+	bool		isnull;
+	Datum		value = column(row, number, &isnull);
+	MemoryContext old;
+	char	   *result;
+
+	if (isnull)
+		return NULL;
+	old = MemoryContextSwitchTo(spi->caller);
+	result = TextDatumGetCString(value);
+	MemoryContextSwitchTo(old);
+	return result;
+}
+
+uint8 *
+ks_col_bytes(const KsSpi *spi, uint64 row, int number, size_t *len)
+{
+	bool		isnull;
+	Datum		value = column(row, number, &isnull);
+	bytea	   *bytes;
+	uint8	   *result;
+
+	if (isnull)
+		return NULL;
+	bytes = DatumGetByteaPP(value);
+	*len = VARSIZE_ANY_EXHDR(bytes);
+	result = MemoryContextAlloc(spi->caller, Max(*len, 1));
+	memcpy(result, VARDATA_ANY(bytes), *len);
+	return result;
+}
+
+bool
+ks_col_int(uint64 row, int number, int32 *result)
+{
+	bool		isnull;
+	Datum		value = column(row, number, &isnull);
+
+	*result = isnull ? 0 : DatumGetInt32(value);
+	return !isnull;
+}
+
+bool
+ks_col_bigint(uint64 row, int number, int64 *result)
+{
+	bool		isnull;
+	Datum		value = column(row, number, &isnull);
+
+	*result = isnull ? 0 : DatumGetInt64(value);
+	return !isnull;
+}
+
+bool
+ks_col_bool(uint64 row, int number)
+{
+	bool		isnull;
+	Datum		value = column(row, number, &isnull);
+
+	return !isnull && DatumGetBool(value);
+}
+
+bool
+ks_col_time(uint64 row, int number, TimestampTz *result)
+{
+	bool		isnull;
+	Datum		value = column(row, number, &isnull);
+
+	*result = isnull ? 0 : DatumGetTimestampTz(value);
+	return !isnull;
+}
+
+Jsonb *
+ks_col_jsonb(const KsSpi *spi, uint64 row, int number)
+{
+	bool		isnull;
+	Datum		value = column(row, number, &isnull);
+	MemoryContext old;
+	Jsonb	   *result;
+
+	if (isnull)
+		return NULL;
+	old = MemoryContextSwitchTo(spi->caller);
+	result = DatumGetJsonbPCopy(value);
+	MemoryContextSwitchTo(old);
+	return result;
+}
+
+Datum
+ks_col_array(const KsSpi *spi, uint64 row, int number)
+{
+	bool		isnull;
+	Datum		value = column(row, number, &isnull);
+	MemoryContext old;
+	Datum		result;
+
+	if (isnull)
+		return (Datum) 0;
+	old = MemoryContextSwitchTo(spi->caller);
+	result = PointerGetDatum(DatumGetArrayTypePCopy(value));
+	MemoryContextSwitchTo(old);
+	return result;
+}
+
+bool
+ks_col_own_xmin(uint64 row, int number)
+{
+	bool		isnull;
+	Datum		value = column(row, number, &isnull);
+
+	return !isnull && TransactionIdIsCurrentTransactionId(DatumGetTransactionId(value));
+}

@@ -1,0 +1,151 @@
+/*-------------------------------------------------------------------------
+ *
+ * ks_store.h
+ *	  The tables of credentials: metadata, versions, ciphertext.  Bytes in,
+ *	  bytes out; this room knows no key and no caller.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef KS_STORE_H
+#define KS_STORE_H
+
+#include "ks_keyring.h"
+
+#include "datatype/timestamp.h"
+#include "utils/jsonb.h"
+
+/* A row of keystone_private.credentials; pointers are palloc'd. */
+typedef struct KsCredential
+{
+	uint8		workspace[KS_ID_LEN];
+	uint8		id[KS_ID_LEN];
+	char	   *name;
+	char	   *folded_name;
+	char	   *environment;
+	bool		personal;
+	uint8		owner[KS_ID_LEN];	/* when personal */
+	char	   *provider;		/* may be NULL */
+	char	   *kind;
+	int32		current_version;	/* 0 when there is none */
+	int32		last_version;
+	char	   *hint;			/* may be NULL */
+	char	   *description;	/* may be NULL */
+	Datum		tags;			/* text[] */
+	Jsonb	   *metadata;
+	bool		is_active;
+	bool		has_expiry;
+	TimestampTz expires_at;
+	bool		deleted;
+	bool		destroyed;
+	bool		recoverable;	/* deleted, and its recovery time is not over */
+} KsCredential;
+
+/* One version's ciphertext and the wrapped key that opens it. */
+typedef struct KsSealed
+{
+	int32		version;		/* 0: there is no such version */
+	char	   *state;			/* current, previous, pending, destroyed */
+	uint8	   *envelope;		/* NULL when destroyed */
+	size_t		envelope_len;
+	int32		key_version;	/* as the row says; the envelope must agree */
+	uint8		aad_digest[KS_DIGEST_LEN];
+	bool		has_key;		/* false when the workspace key is gone */
+	KsWrappedKey key;
+} KsSealed;
+
+/* Where a credential is found by name. */
+typedef struct KsName
+{
+	const uint8 *workspace;
+	const char *environment;
+	const char *folded_name;
+	const uint8 *owner;			/* NULL: none */
+	bool		own;			/* look among the owner's personal ones */
+	bool		shared;			/* look among the shared ones */
+} KsName;
+
+/*
+ * Finds what is not deleted, own before shared.  sealed may be NULL; it gets
+ * the version asked for, or the current one when version is 0.
+ */
+extern bool ks_store_find(const KsName *name, int32 version,
+						  KsCredential *credential, KsSealed *sealed);
+
+/* By id, deleted or not. */
+extern bool ks_store_find_id(const uint8 id[KS_ID_LEN], int32 version,
+							 KsCredential *credential, KsSealed *sealed);
+
+/* Locks a credential's row and reads it again; false when it is gone. */
+extern bool ks_store_lock(KsCredential *credential);
+
+/* Ids of what is not deleted in an environment: own before shared of the same
+ * name, ordered by name.  *ids is palloc'd, 16 bytes each. */
+extern int	ks_store_list(const uint8 workspace[KS_ID_LEN], const char *environment,
+						  const uint8 *owner, uint8 (**ids)[KS_ID_LEN]);
+
+/* The credential that resolve() gives. */
+extern bool ks_store_resolve(const uint8 workspace[KS_ID_LEN], const char *environment,
+							 const char *provider, const char *kind, const uint8 *owner,
+							 KsCredential *credential);
+
+/*
+ * Inserts a credential with last_version 0.  False when the name is taken by
+ * somebody who was faster.
+ */
+extern bool ks_store_insert(const KsCredential *credential, const uint8 by[KS_ID_LEN]);
+
+/* Writes what a credential's columns say now; 23505 when the name is taken. */
+extern void ks_store_update(const KsCredential *credential);
+
+/* Adds a version with its ciphertext. */
+typedef struct KsNewVersion
+{
+	int32		version;
+	const char *state;			/* current or pending */
+	int32		source_version; /* 0 when it is no roll-back */
+	const bytea *envelope;
+	int32		key_version;
+	const uint8 *aad_digest;
+	const uint8 *by;
+} KsNewVersion;
+
+extern void ks_store_add_version(const KsCredential *credential, const KsNewVersion *version);
+
+/* Makes one version current and the one that was so previous; writes hint,
+ * current_version, last_version and last_rotated_at of the credential. */
+extern void ks_store_set_current(const KsCredential *credential, int32 version);
+
+/* Replaces a version's ciphertext. */
+extern void ks_store_replace(const KsCredential *credential, int32 version,
+							 const bytea *envelope, int32 key_version,
+							 const uint8 aad_digest[KS_DIGEST_LEN]);
+
+/* Numbers of the versions that have ciphertext; palloc'd. */
+extern int	ks_store_versions(const KsCredential *credential, int32 **versions);
+
+/* Removes the ciphertext of one version, or of all when version is 0. */
+extern void ks_store_destroy(const KsCredential *credential, int32 version);
+
+extern void ks_store_set_active(const KsCredential *credential, bool active);
+extern void ks_store_delete(const KsCredential *credential, TimestampTz destroy_after);
+extern bool ks_store_restore(const KsCredential *credential);	/* false: the name is taken */
+extern void ks_store_mark_verified(const KsCredential *credential, int32 version, bool ok,
+								   const char *detail);
+
+/* RFC 7396 merge patch. */
+extern Jsonb *ks_store_merge(const Jsonb *target, const Jsonb *patch);
+
+/*
+ * The next versions with ciphertext in key order after (workspace, credential,
+ * version) for verify_all(): at most limit.  workspace NULL: in all.
+ */
+typedef struct KsCursor
+{
+	uint8		workspace[KS_ID_LEN];
+	uint8		credential[KS_ID_LEN];
+	int32		version;
+} KsCursor;
+
+extern int	ks_store_next(const uint8 *workspace, KsCursor *after, int limit, KsCursor *found);
+
+#endif							/* KS_STORE_H */

@@ -1,0 +1,350 @@
+/*-------------------------------------------------------------------------
+ *
+ * ks_vault.c
+ *	  Sealing, opening, and who may do what with a credential.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "ks_error.h"
+#include "ks_guc.h"
+#include "ks_keys.h"
+#include "ks_mem.h"
+#include "ks_value.h"
+#include "ks_vault.h"
+
+static bool
+refuse(KsProblem *problem, int sqlstate, const char *message, const char *detail, const char *reason)
+{
+	problem->sqlstate = sqlstate;
+	problem->message = message;
+	problem->detail = detail;
+	problem->reason = reason;
+	return false;
+}
+
+static bool
+refuse_not_found(KsProblem *problem)
+{
+	return refuse(problem, KS_ERRCODE_NOT_FOUND, "no such object", NULL, NULL);
+}
+
+static bool
+refuse_damaged(KsProblem *problem, const char *reason)
+{
+	return refuse(problem, ERRCODE_DATA_CORRUPTED, "ciphertext does not open", NULL, reason);
+}
+
+void
+ks_vault_raise(const KsProblem *problem)
+{
+	switch (problem->sqlstate)
+	{
+		case KS_ERRCODE_NOT_FOUND:
+			ks_error_not_found(problem->detail);
+		case KS_ERRCODE_SEALED:
+			ks_error_sealed(problem->reason);
+		case ERRCODE_DATA_CORRUPTED:
+			ks_error_damaged(problem->reason);
+		default:
+			ks_error_denied(problem->message, problem->detail);
+	}
+}
+
+bool
+ks_vault_may(const KsCall *call, const KsCredential *credential, KsAccess access,
+			 KsMembership *member, KsProblem *problem)
+{
+	static const uint32 needed[] = {
+		[KS_ACCESS_SEE] = KS_PERM_VIEW,
+		[KS_ACCESS_REVEAL] = KS_PERM_REVEAL,
+		[KS_ACCESS_STORE] = KS_PERM_STORE,
+		[KS_ACCESS_ROTATE] = KS_PERM_ROTATE,
+		[KS_ACCESS_SWITCH] = KS_PERM_STORE,
+		[KS_ACCESS_DESTROY] = KS_PERM_WORKSPACE,
+	};
+	bool		own;
+
+	if (!ks_tenant_membership_of(call, credential->workspace, member) ||
+		!(member->permissions & KS_PERM_VIEW))
+		return refuse_not_found(problem);
+
+	own = credential->personal &&
+		memcmp(credential->owner, call->actor.principal, KS_ID_LEN) == 0;
+	if (own)
+		return true;
+	if (credential->personal)
+	{
+		if (!(member->permissions & KS_PERM_WORKSPACE))
+			return refuse_not_found(problem);
+		if (access == KS_ACCESS_SEE || access == KS_ACCESS_SWITCH)
+			return true;
+		return refuse(problem, ERRCODE_INSUFFICIENT_PRIVILEGE, "permission denied",
+					  "A personal credential is its owner's.", NULL);
+	}
+	if (!(member->permissions & needed[access]))
+		return refuse(problem, ERRCODE_INSUFFICIENT_PRIVILEGE, "permission denied",
+					  "The role in the workspace does not have the permission that this needs.", NULL);
+	return true;
+}
+
+/* The address that a version's ciphertext is bound to. */
+static size_t
+make_aad(const KsCredential *c, int32 version, const uint8 *key_id, const uint8 *header,
+		 uint8 aad[KS_AAD_MAX])
+{
+	KsAddress	address = {
+		.key_id = key_id,
+		.workspace = c->workspace,
+		.credential = c->id,
+		.version = (uint32) version,
+		.environment = c->environment,
+		.owner = c->personal ? c->owner : NULL,
+		.name = c->name,
+		.kind = c->kind,
+		.provider = c->provider,
+		.has_expiry = c->has_expiry,
+		.expires_at = c->expires_at,
+	};
+	StringInfoData json;
+	size_t		len;
+
+	initStringInfo(&json);
+	(void) JsonbToCString(&json, &c->metadata->root, VARSIZE(c->metadata));
+	if (ks_sha256(json.data, json.len, address.metadata_digest) != KS_CRYPTO_OK)
+		ks_error_crypto("digest");
+	pfree(json.data);
+
+	len = ks_address_aad(&address, header, aad);
+	if (len == 0)
+		elog(ERROR, "credential's address is too long");
+	return len;
+}
+
+static bool
+open_with_key(const KsCredential *credential, const KsSealed *sealed, const KsEnvelope *envelope,
+			  const KsAead *key, KsValue *value, KsProblem *problem)
+{
+	uint8		aad[KS_AAD_MAX];
+	uint8		digest[KS_DIGEST_LEN];
+	size_t		aad_len = make_aad(credential, sealed->version, sealed->key.key_id,
+								   envelope->header, aad);
+	size_t		padded = envelope->sealed_len - KS_TAG_LEN;
+	char	   *buf = ks_secret_alloc(CurrentMemoryContext, padded + 1);
+	KsCryptoResult result = ks_aead_open(key, envelope->nonce, aad, aad_len,
+										 envelope->sealed, envelope->sealed_len, buf);
+
+	if (result == KS_CRYPTO_FORGED)
+	{
+		if (ks_sha256(aad, aad_len, digest) != KS_CRYPTO_OK)
+			ks_error_crypto("digest");
+		return refuse_damaged(problem, ks_equal(digest, sealed->aad_digest, KS_DIGEST_LEN) ?
+							  "the ciphertext is damaged" :
+							  "the ciphertext was moved, or the credential's row was edited");
+	}
+	if (result != KS_CRYPTO_OK)
+		ks_error_crypto("decryption");
+	if (!ks_unpad((uint8 *) buf, padded, &value->len))
+		return refuse_damaged(problem, "the padding is damaged");
+	value->data = buf;
+	buf[value->len] = '\0';
+	return true;
+}
+
+bool
+ks_vault_open(const KsCredential *credential, const KsSealed *sealed, KsValue *value, KsProblem *problem)
+{
+	KsEnvelope	envelope;
+	const KsAead *key;
+
+	if (sealed->envelope == NULL)
+		return refuse_damaged(problem, "the ciphertext is missing");
+	if (!ks_envelope_parse(sealed->envelope, sealed->envelope_len, &envelope) ||
+		envelope.algorithm != KS_ALG_XAES_256_GCM ||
+		envelope.key_version != (uint32) sealed->key_version)
+		return refuse_damaged(problem, "the envelope is damaged");
+	if (!sealed->has_key)
+		return refuse(problem, KS_ERRCODE_SEALED, "the workspace's keys were destroyed", NULL,
+					  psprintf("version %d of the workspace's key was destroyed", sealed->key_version));
+
+	switch (ks_keyring_workspace_key(&sealed->key, &key))
+	{
+		case KS_UNWRAP_OK:
+			return open_with_key(credential, sealed, &envelope, key, value, problem);
+		case KS_UNWRAP_NO_ROOT_KEY:
+			return refuse(problem, KS_ERRCODE_SEALED, "the vault is sealed", NULL,
+						  psprintf("root key \"%s\" is missing from the keyring", sealed->key.root_key));
+		case KS_UNWRAP_DAMAGED:
+			break;
+	}
+	return refuse_damaged(problem, psprintf("version %d of the workspace's key does not unwrap",
+											sealed->key_version));
+}
+
+bool
+ks_vault_reveal(const KsCall *call, const KsCredential *credential, const KsSealed *sealed,
+				KsValue *value, KsProblem *problem)
+{
+	KsMembership member;
+
+	if (!ks_vault_may(call, credential, KS_ACCESS_REVEAL, &member, problem))
+		return false;
+	if (credential->deleted || sealed->version == 0 || strcmp(sealed->state, "destroyed") == 0)
+		return refuse_not_found(problem);
+	if (!member.usable)
+		return refuse(problem, ERRCODE_INSUFFICIENT_PRIVILEGE, "the workspace is suspended", NULL, NULL);
+	if (!credential->is_active)
+		return refuse(problem, ERRCODE_INSUFFICIENT_PRIVILEGE, "the credential is not active", NULL, NULL);
+	if (credential->has_expiry && credential->expires_at <= GetCurrentTimestamp())
+		return refuse(problem, ERRCODE_INSUFFICIENT_PRIVILEGE, "the credential has expired", NULL, NULL);
+	return ks_vault_open(credential, sealed, value, problem);
+}
+
+/* A sealed value, ready for a table. */
+typedef struct Sealing
+{
+	bytea	   *envelope;		/* palloc'd */
+	int32		key_version;
+	uint8		aad_digest[KS_DIGEST_LEN];
+} Sealing;
+
+static void
+seal(const KsCredential *credential, int32 version, const KsValue *value, Sealing *sealing)
+{
+	KsWrappedKey wrapped;
+	const KsAead *key;
+	size_t		padded = ks_padded_len(value->len);
+	size_t		len = KS_ENVELOPE_OVERHEAD + padded;
+	uint8	   *plain = ks_secret_alloc(CurrentMemoryContext, padded);
+	uint8		aad[KS_AAD_MAX];
+	size_t		aad_len;
+	uint8	   *out;
+
+	ks_keys_current(credential->workspace, &wrapped);
+	sealing->key_version = (int32) wrapped.version;
+	sealing->envelope = palloc(VARHDRSZ + len);
+	SET_VARSIZE(sealing->envelope, VARHDRSZ + len);
+	out = (uint8 *) VARDATA(sealing->envelope);
+
+	ks_envelope_header(out, wrapped.version);
+	if (ks_random(out + KS_ENVELOPE_HEADER_LEN, KS_NONCE_LEN) != KS_CRYPTO_OK)
+		ks_error_crypto("random number generation");
+	aad_len = make_aad(credential, version, wrapped.key_id, out, aad);
+	if (ks_sha256(aad, aad_len, sealing->aad_digest) != KS_CRYPTO_OK)
+		ks_error_crypto("digest");
+	memcpy(plain, value->data, value->len);
+	ks_pad(plain, value->len);
+
+	/* Asked for last: the key is the keyring's, and good until the next call. */
+	switch (ks_keyring_workspace_key(&wrapped, &key))
+	{
+		case KS_UNWRAP_OK:
+			break;
+		case KS_UNWRAP_NO_ROOT_KEY:
+			ks_error_sealed(psprintf("root key \"%s\" is missing from the keyring", wrapped.root_key));
+		case KS_UNWRAP_DAMAGED:
+			ks_error_damaged(psprintf("version %u of the workspace's key does not unwrap", wrapped.version));
+	}
+	if (ks_aead_seal(key, out + KS_ENVELOPE_HEADER_LEN, aad, aad_len, plain, padded,
+					 out + KS_ENVELOPE_HEADER_LEN + KS_NONCE_LEN) != KS_CRYPTO_OK)
+		ks_error_crypto("encryption");
+	ks_secret_wipe(plain);
+}
+
+int32
+ks_vault_put(KsCredential *credential, const KsValue *value, bool current, int32 source_version,
+			 const uint8 by[KS_ID_LEN])
+{
+	Sealing		sealing;
+	KsNewVersion version = {
+		.version = credential->last_version + 1,
+		.source_version = source_version,
+		.by = by,
+	};
+
+	if (credential->last_version == PG_INT32_MAX)
+		ereport(ERROR,
+				errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				errmsg("the credential has too many versions"));
+	seal(credential, version.version, value, &sealing);
+	version.envelope = sealing.envelope;
+	version.key_version = sealing.key_version;
+	version.aad_digest = sealing.aad_digest;
+	ks_store_add_version(credential, &version);
+	credential->last_version = version.version;
+
+	if (current)
+	{
+		credential->hint = ks_hints ? ks_value_hint(credential->kind, value->data, value->len) : NULL;
+		credential->current_version = version.version;
+		ks_store_set_current(credential, version.version);
+	}
+	return version.version;
+}
+
+static bool
+same_text(const char *a, const char *b)
+{
+	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+/* Whether two rows give the same authenticated data. */
+static bool
+same_address(const KsCredential *a, const KsCredential *b)
+{
+	return strcmp(a->name, b->name) == 0 && strcmp(a->environment, b->environment) == 0 &&
+		strcmp(a->kind, b->kind) == 0 && same_text(a->provider, b->provider) &&
+		a->has_expiry == b->has_expiry && (!a->has_expiry || a->expires_at == b->expires_at) &&
+		compareJsonbContainers(&a->metadata->root, &b->metadata->root) == 0;
+}
+
+/* Opens a version under its old address and seals it under the new one. */
+static void
+move_version(const KsCredential *before, const KsCredential *after, int32 version)
+{
+	KsCredential row;
+	KsSealed	sealed;
+	KsValue		value;
+	KsProblem	problem = {0};
+	Sealing		sealing;
+
+	if (!ks_store_find_id(before->id, version, &row, &sealed) || sealed.version == 0)
+		ks_error_not_found(NULL);
+	if (!ks_vault_open(before, &sealed, &value, &problem))
+		ks_vault_raise(&problem);
+	seal(after, version, &value, &sealing);
+	ks_store_replace(after, version, sealing.envelope, sealing.key_version, sealing.aad_digest);
+	ks_secret_wipe(value.data);
+}
+
+void
+ks_vault_change(const KsCredential *before, const KsCredential *after)
+{
+	int32	   *versions;
+	int			n;
+	MemoryContext work;
+
+	if (!same_address(before, after))
+	{
+		n = ks_store_versions(before, &versions);
+		work = AllocSetContextCreate(CurrentMemoryContext, "keystone reseal", ALLOCSET_DEFAULT_SIZES);
+		for (int i = 0; i < n; i++)
+		{
+			MemoryContext old = MemoryContextSwitchTo(work);
+
+			move_version(before, after, versions[i]);
+			MemoryContextSwitchTo(old);
+			MemoryContextReset(work);
+			CHECK_FOR_INTERRUPTS();
+		}
+		MemoryContextDelete(work);
+	}
+	ks_store_update(after);
+}

@@ -1,0 +1,2 @@
+\set i random(1, 1000)
+SELECT keystone.reveal('bench', 'credential ' || :i);
