@@ -76,8 +76,9 @@ help:
 #: make installcheck     regression tests against a running server
 #:
 #: make check            all tests in throwaway clusters; installs what is missing
+#:                       (PG_CONFIG=... for another server)
 check:
-	PG_CONFIG=$(if $(filter-out default undefined file,$(origin PG_CONFIG)),$(PG_CONFIG)) $(top)test/check
+	$(top)test/check
 
 #: make check-versions   the same for other PostgreSQL versions, in chroots
 check-versions:

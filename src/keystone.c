@@ -12,7 +12,9 @@
 #include "ks_guc.h"
 #include "ks_hooks.h"
 #include "ks_keyring.h"
+#include "ks_keys.h"
 #include "ks_shmem.h"
+#include "ks_tenant.h"
 #include "ks_worker.h"
 
 KS_MODULE_MAGIC;
@@ -36,6 +38,8 @@ _PG_init(void)
 
 	ks_guc_init();
 	ks_shmem_init(shmem_parts);
+	ks_keys_init();
+	ks_tenant_init();
 	ks_worker_init();
 	ks_hooks_init();
 }

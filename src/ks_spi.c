@@ -274,7 +274,11 @@ ks_spi_read(KsPlan *plan, const KsArgs *args)
 uint64
 ks_spi_write(KsPlan *plan, const KsArgs *args)
 {
-	return run(plan, args, GetLatestSnapshot(), false);
+	uint64		rows = run(plan, args, GetLatestSnapshot(), false);
+
+	/* So that the next read of this call sees it. */
+	CommandCounterIncrement();
+	return rows;
 }
 
 void

@@ -423,16 +423,14 @@ command_problem(void)
 }
 
 /*
- * Looks at the running command: reads what it printed, and ends the load when
- * it exited, prints too much, or takes too long.
+ * Looks at the running command, after reap_children(): reads what it printed,
+ * and ends the load when it exited, prints too much, or takes too long.
  */
 static void
 watch_command(void)
 {
 	const char *problem;
 	KeyText		got;
-
-	reap_children();
 
 	/* after the look at the exit, so that nothing printed before is missed */
 	if (command.fd >= 0)
@@ -522,6 +520,7 @@ run_once(void)
 		ConfigReloadPending = false;
 		reload_settings();
 	}
+	reap_children();
 	if (command.pid != 0)
 		watch_command();
 	if (command.pid == 0 && load_wanted)
