@@ -11,12 +11,19 @@
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
+#include "utils/lsyscache.h"
+
 #include "ks_error.h"
 #include "ks_keys.h"
 #include "ks_spi.h"
 
-/* The generation whose current root key is known to be committed; 0 for none. */
+/*
+ * The generation whose current root key is known to be committed, 0 for none,
+ * and the table that holds it: the extension may be dropped and made again.
+ */
 static uint64 remembered_generation = 0;
+static Oid	remembered_table = InvalidOid;
 
 /* Copies an id; the column was filled from a keyring, so it fits. */
 static void
@@ -115,9 +122,10 @@ remember_root(void)
 	KsArgs		args = {0};
 	KsArgs		new_args = {0};
 	KsSpi		spi;
+	Oid			table = get_relname_relid("root_keys", get_namespace_oid("keystone_private", false));
 
 	ks_keyring_status(&status);
-	if (status.generation == remembered_generation)
+	if (status.generation == remembered_generation && table == remembered_table)
 		return;
 	ks_keyring_current_root(&current);
 
@@ -137,7 +145,10 @@ remember_root(void)
 		if (len != KS_DIGEST_LEN || !ks_equal(check, current.check, KS_DIGEST_LEN))
 			ks_error_sealed("the root key is not the one that this database knows by that id");
 		if (!ks_col_own_xmin(0, 2))
+		{
 			remembered_generation = status.generation;
+			remembered_table = table;
+		}
 	}
 	ks_spi_end(&spi);
 }

@@ -609,18 +609,25 @@ ks_tenant_changed(Oid relation)
 
 /* Beginning a call. */
 
-/* The library and the installed SQL must be of one version. */
+/*
+ * The library and the installed SQL must be of one version.  Checked once for
+ * each installation that this backend sees; with a new one, what was cached
+ * of the former is dropped.
+ */
 static void
 check_version(void)
 {
-	static bool checked = false;
+	static Oid	checked = InvalidOid;
+	Oid			installation = get_namespace_oid("keystone_private", true);
 	static KsPlan plan = {.sql = "SELECT extversion FROM pg_extension WHERE extname = 'keystone'"};
 	KsArgs		args = {0};
 	KsSpi		spi;
 	char	   *installed = NULL;
 
-	if (checked)
+	if (installation == checked && OidIsValid(checked))
 		return;
+	ks_keyring_forget();
+	cache_valid = false;
 	ks_spi_begin(&spi);
 	if (ks_spi_read(&plan, &args) == 1)
 		installed = ks_col_text(&spi, 0, 1);
@@ -631,7 +638,7 @@ check_version(void)
 				errmsg("library keystone has version %s, but version %s of the extension is installed",
 					   KEYSTONE_VERSION, installed != NULL ? installed : "none"),
 				errhint("Run ALTER EXTENSION keystone UPDATE, or restart the server after installing the library."));
-	checked = true;
+	checked = installation;
 }
 
 void

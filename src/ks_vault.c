@@ -346,5 +346,7 @@ ks_vault_change(const KsCredential *before, const KsCredential *after)
 		}
 		MemoryContextDelete(work);
 	}
-	ks_store_update(after);
+	if (!same_address(before, after) || !same_text(before->description, after->description) ||
+		before->tags != after->tags)
+		ks_store_update(after);
 }

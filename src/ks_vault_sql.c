@@ -26,9 +26,10 @@
 #include "ks_dotenv.h"
 #include "ks_error.h"
 #include "ks_guc.h"
+#include "ks_hooks.h"
+#include "ks_http.h"
 #include "ks_keys.h"
 #include "ks_mem.h"
-#include "ks_redact.h"
 #include "ks_text.h"
 #include "ks_value.h"
 #include "ks_vault.h"
@@ -49,12 +50,17 @@ check_extra(FunctionCallInfo fcinfo, int n)
 				   PG_ARGISNULL(n + 2) ? NULL : PG_GETARG_JSONB_P(n + 2));
 }
 
-/* A reveal must be recorded, which a standby cannot. */
+/*
+ * Before a value is given out: the vault is open, and this is no standby (a
+ * reveal must be recorded, which a standby cannot).
+ */
 static void
-require_primary(void)
+begin_reveal(void)
 {
 	if (RecoveryInProgress())
 		ks_error_read_only();
+	ks_keyring_require_open();
+	ks_http_no_store();
 }
 
 /* A value's checks that need no key: its size, and its provider's pattern. */
@@ -96,6 +102,10 @@ lock_credential(const KsCall *call, const uint8 *id, KsAccess access, KsCredenti
 	ks_tenant_require_usable(&member);
 	if (!ks_store_lock(credential))
 		ks_error_not_found(NULL);
+
+	/* The wait for the lock may have been long enough to lose the right. */
+	if (!ks_vault_may(call, credential, access, &member, &problem))
+		ks_vault_raise(&problem);
 }
 
 /* The same for what must not be deleted. */
@@ -213,9 +223,19 @@ fill_defaults(StoreRequest *request, const KsProvider *provider)
 	row->is_active = true;
 }
 
+/* Whether a row that had to be waited for is still what was looked up. */
+static bool
+is_still(const KsCredential *row, const KsName *name)
+{
+	CHECK_FOR_INTERRUPTS();
+	return !row->deleted && strcmp(row->environment, name->environment) == 0 &&
+		strcmp(row->folded_name, name->folded_name) == 0;
+}
+
 /*
  * Stores a value.  Returns what it did.  The loop is for the case that
- * somebody else inserts the same name between the look-up and the insert.
+ * somebody else inserts, renames or deletes between a look-up and what
+ * follows it.
  */
 static const char *
 store_value(const KsCall *call, StoreRequest *request, int32 *version)
@@ -239,9 +259,11 @@ store_value(const KsCall *call, StoreRequest *request, int32 *version)
 
 	for (;;)
 	{
-		found = ks_store_find(&name, 0, &there, NULL) && ks_store_lock(&there) && !there.deleted;
-		if (found)
+		found = ks_store_find(&name, 0, &there, NULL);
+		if (found && ks_store_lock(&there) && is_still(&there, &name))
 			break;
+		if (found)
+			continue;
 		check_value(&request->value, row->provider != NULL ? &provider : NULL);
 		if (request->has_expected && request->expected != 0)
 			ks_error_conflict(request->expected, 0);
@@ -318,7 +340,7 @@ ks_fn_store(PG_FUNCTION_ARGS)
 	Datum		values[3];
 	bool		nulls[3] = {false, false, false};
 
-	ks_redact_mark("store");
+	ks_hooks_mark_secret("store");
 	ks_enter_known(&call, KS_PROFILE_CLIENT);
 	get_store_request(fcinfo, &request);
 	ks_keys_prepare();
@@ -367,6 +389,19 @@ value_result(KsValue *value, text *field)
 	return result;
 }
 
+/* Where a name is looked for: own, shared or any. */
+static void
+get_scope(FunctionCallInfo fcinfo, int n, KsName *name)
+{
+	char	   *scope = text_to_cstring(ks_arg_get_text(fcinfo, n, "scope"));
+	bool		any = strcmp(scope, "any") == 0;
+
+	name->own = any || strcmp(scope, "own") == 0;
+	name->shared = any || strcmp(scope, "shared") == 0;
+	if (!name->own && !name->shared)
+		ks_error_invalid("scope", "own, shared or any", NULL);
+}
+
 PG_FUNCTION_INFO_V1(ks_fn_reveal);
 /* reveal(workspace, name, environment, version, field, owner, scope, approval, reason, context) returns text */
 Datum
@@ -382,25 +417,20 @@ ks_fn_reveal(PG_FUNCTION_ARGS)
 	const uint8 *owner = ks_arg_get_uuid_or_null(fcinfo, 5);
 	int32		version = ks_arg_get_version(fcinfo, 3, "version");
 	char	   *given;
-	char	   *scope;
 
 	ks_enter_known(&call, KS_PROFILE_CLIENT);
 	given = ks_text_name("name", ks_arg_get_text(fcinfo, 1, "name"), KS_NAME_MAX);
 	name.folded_name = ks_text_fold(given);
 	name.environment = get_environment(fcinfo, 2);
-	scope = text_to_cstring(ks_arg_get_text(fcinfo, 6, "scope"));
-	name.own = strcmp(scope, "shared") != 0;
-	name.shared = strcmp(scope, "own") != 0;
-	if (!(name.own && name.shared) && strcmp(scope, "own") != 0 && strcmp(scope, "shared") != 0)
-		ks_error_invalid("scope", "own, shared or any", NULL);
-	if (name.own && name.shared && strcmp(scope, "any") != 0)
-		ks_error_invalid("scope", "own, shared or any", NULL);
+	get_scope(fcinfo, 6, &name);
 	check_extra(fcinfo, 7);
-	require_primary();
-	ks_keyring_require_open();
+	begin_reveal();
 	ks_tenant_membership(&call, ks_arg_get_text_or_null(fcinfo, 0), &member);
 
-	/* Somebody else's personal credential can be had only when shared. */
+	/*
+	 * Somebody else's personal credential is looked up like one's own, so
+	 * that "none" and "not yours" take the same path; it is not given.
+	 */
 	name.workspace = member.workspace;
 	name.owner = owner != NULL ? owner : call.actor.principal;
 	if (owner != NULL)
@@ -408,9 +438,8 @@ ks_fn_reveal(PG_FUNCTION_ARGS)
 		name.own = true;
 		name.shared = false;
 	}
-	if (!ks_store_find(&name, version, &credential, &sealed))
-		ks_error_not_found(NULL);
-	if (owner != NULL && memcmp(owner, call.actor.principal, KS_ID_LEN) != 0)
+	if (!ks_store_find(&name, version, &credential, &sealed) ||
+		(owner != NULL && memcmp(owner, call.actor.principal, KS_ID_LEN) != 0))
 		ks_error_not_found(NULL);
 	if (!ks_vault_reveal(&call, &credential, &sealed, &value, &problem))
 		ks_vault_raise(&problem);
@@ -431,8 +460,7 @@ ks_fn_reveal_by_id(PG_FUNCTION_ARGS)
 
 	ks_enter_known(&call, KS_PROFILE_CLIENT);
 	check_extra(fcinfo, 3);
-	require_primary();
-	ks_keyring_require_open();
+	begin_reveal();
 	if (!ks_store_find_id(ks_arg_get_uuid(fcinfo, 0, "credential"), version, &credential, &sealed))
 		ks_error_not_found(NULL);
 	if (!ks_vault_reveal(&call, &credential, &sealed, &value, &problem))
@@ -524,8 +552,7 @@ ks_fn_reveal_many(PG_FUNCTION_ARGS)
 	if (n > KS_REVEAL_MANY_MAX)
 		ks_error_invalid("credentials", psprintf("at most %d", KS_REVEAL_MANY_MAX), NULL);
 	ks_check_extra(false, ks_arg_get_text_or_null(fcinfo, 1), ks_arg_get_jsonb(fcinfo, 2, "context"));
-	require_primary();
-	ks_keyring_require_open();
+	begin_reveal();
 
 	ids = palloc(Max(n, 1) * KS_ID_LEN);
 	for (int i = 0; i < n; i++)
@@ -590,8 +617,7 @@ ks_fn_reveal_env(PG_FUNCTION_ARGS)
 	ks_enter_known(&call, KS_PROFILE_CLIENT);
 	environment = get_environment(fcinfo, 1);
 	ks_check_extra(false, ks_arg_get_text_or_null(fcinfo, 3), ks_arg_get_jsonb(fcinfo, 4, "context"));
-	require_primary();
-	ks_keyring_require_open();
+	begin_reveal();
 	ks_tenant_membership(&call, ks_arg_get_text_or_null(fcinfo, 0), &member);
 	ks_tenant_require(&member, KS_PERM_VIEW);
 
@@ -702,8 +728,7 @@ ks_fn_export_env(PG_FUNCTION_ARGS)
 	ks_enter_known(&call, KS_PROFILE_CLIENT);
 	environment = get_environment(fcinfo, 1);
 	ks_check_extra(false, ks_arg_get_text_or_null(fcinfo, 2), empty_object());
-	require_primary();
-	ks_keyring_require_open();
+	begin_reveal();
 	ks_tenant_membership(&call, ks_arg_get_text_or_null(fcinfo, 0), &member);
 	ks_tenant_require(&member, KS_PERM_REVEAL);
 
@@ -777,7 +802,7 @@ ks_fn_import_env(PG_FUNCTION_ARGS)
 	char	   *environment;
 	char	   *value;
 
-	ks_redact_mark("import_env");
+	ks_hooks_mark_secret("import_env");
 	ks_enter_known(&call, KS_PROFILE_CLIENT);
 	ks_arg_get_secret(fcinfo, 1, "content", &content);
 	environment = get_environment(fcinfo, 2);
@@ -883,7 +908,7 @@ ks_fn_rotate(PG_FUNCTION_ARGS)
 	Datum		values[2];
 	bool		nulls[2] = {false, false};
 
-	ks_redact_mark("rotate");
+	ks_hooks_mark_secret("rotate");
 	ks_enter_known(&call, KS_PROFILE_CLIENT);
 	ks_arg_get_secret(fcinfo, 1, "value", &secret);
 	check_extra(fcinfo, 4);
@@ -1355,6 +1380,8 @@ ks_fn_verify_all(PG_FUNCTION_ARGS)
 	}
 	else if (PG_ARGISNULL(0))
 	{
+		if (call.actor.source == KS_SOURCE_ANONYMOUS)
+			ks_error_anonymous(call.actor.why);
 		n = ks_tenant_memberships(&call, &members);
 		ks_set_begin(fcinfo, false, &set);
 		for (int i = 0; i < n; i++)

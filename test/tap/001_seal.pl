@@ -271,13 +271,14 @@ isnt(launcher() // $after, $after, 'a launcher that was ended is started again')
 
 my ($postmaster) = split /\n/, slurp_file("$data/postmaster.pid");
 $node->kill9;
-for (1 .. 300)
+for (1 .. 50)
 {
-	last unless `ps -o stat= -p $postmaster` =~ /^[^Z]/;
+	last unless kill 0, $postmaster;
 	usleep(100_000);
 }
-# a zombie would keep the next server from starting
-unlink "$data/postmaster.pid";
+# Where nobody adopts orphans it stays as a zombie, which would keep the next
+# server from starting.
+unlink "$data/postmaster.pid" if `ps -o stat= -p $postmaster` =~ /^Z/;
 for (1 .. 100)
 {
 	last if $node->start(fail_ok => 1);

@@ -1,2 +1,0 @@
-#include "ks_hooks.h"
-#define ks_redact_mark ks_hooks_mark_secret
