@@ -292,9 +292,10 @@ ks_aead_open(const KsAead *aead, const uint8 nonce[KS_NONCE_LEN],
 		goto done;
 	if (EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, KS_TAG_LEN, tag) <= 0)
 		goto done;
+
 	/*
-	 * With all that was set above, the tag is all that can be wrong here.  GCM
-	 * holds no bytes back, so that nothing is written to the buffer.
+	 * The tag is all that can be wrong here; nothing is written to the
+	 * buffer.
 	 */
 	if (EVP_DecryptFinal_ex(context, tag, &n) <= 0)
 		result = KS_CRYPTO_FORGED;

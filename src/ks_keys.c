@@ -11,19 +11,9 @@
  */
 #include "postgres.h"
 
-#include "catalog/namespace.h"
-#include "utils/lsyscache.h"
-
 #include "ks_error.h"
 #include "ks_keys.h"
 #include "ks_spi.h"
-
-/*
- * The generation whose current root key is known to be committed, 0 for none,
- * and the table that holds it: the extension may be dropped and made again.
- */
-static uint64 remembered_generation = 0;
-static Oid	remembered_table = InvalidOid;
 
 /* Copies an id; the column was filled from a keyring, so it fits. */
 static void
@@ -106,50 +96,32 @@ ks_keys_init(void)
 }
 
 /*
- * Writes the current root key's check value unless it is there.  A row that
- * is there was compared by the keyring when it loaded this generation, except
- * one that another session has written since: so it is compared here.
+ * Writes the check value of the root key that has just wrapped a key, or
+ * compares it: another session may have written one under the same id since
+ * the keyring was compared with this table.
  */
 static void
-remember_root(void)
+remember_root(const KsWrappedKey *key)
 {
-	static KsPlan find = {.sql = "SELECT check_value, xmin FROM keystone_private.root_keys WHERE id = $1"};
 	static KsPlan insert = {.sql =
 		"INSERT INTO keystone_private.root_keys (id, check_value) VALUES ($1, $2) ON CONFLICT DO NOTHING"
 	};
-	KsRootCheck current;
-	KsSealStatus status;
-	KsArgs		args = {0};
-	KsArgs		new_args = {0};
+	static KsPlan find = {.sql = "SELECT check_value FROM keystone_private.root_keys WHERE id = $1"};
+	KsArgs		insert_args = {0};
+	KsArgs		find_args = {0};
 	KsSpi		spi;
-	Oid			table = get_relname_relid("root_keys", get_namespace_oid("keystone_private", false));
-
-	ks_keyring_status(&status);
-	if (status.generation == remembered_generation && table == remembered_table)
-		return;
-	ks_keyring_current_root(&current);
+	uint8	   *check = NULL;
+	size_t		len = 0;
 
 	ks_spi_begin_write(&spi);
-	ks_arg_text(&args, current.id);
-	if (ks_spi_read(&find, &args) == 0)
-	{
-		ks_arg_text(&new_args, current.id);
-		ks_arg_bytes(&new_args, current.check, KS_DIGEST_LEN);
-		(void) ks_spi_write(&insert, &new_args);
-	}
-	if (ks_spi_read(&find, &args) == 1)
-	{
-		size_t		len;
-		uint8	   *check = ks_col_bytes(&spi, 0, 1, &len);
-
-		if (len != KS_DIGEST_LEN || !ks_equal(check, current.check, KS_DIGEST_LEN))
-			ks_error_sealed("the root key is not the one that this database knows by that id");
-		if (!ks_col_own_xmin(0, 2))
-		{
-			remembered_generation = status.generation;
-			remembered_table = table;
-		}
-	}
+	ks_arg_text(&insert_args, key->root_key);
+	ks_arg_bytes(&insert_args, key->root_check, KS_DIGEST_LEN);
+	(void) ks_spi_write(&insert, &insert_args);
+	ks_arg_text(&find_args, key->root_key);
+	if (ks_spi_read(&find, &find_args) == 1)
+		check = ks_col_bytes(&spi, 0, 1, &len);
+	if (check == NULL || len != KS_DIGEST_LEN || !ks_equal(check, key->root_check, KS_DIGEST_LEN))
+		ks_error_sealed("the root key is not the one that this database knows by that id");
 	ks_spi_end(&spi);
 }
 
@@ -160,11 +132,12 @@ make_mac_key(void)
 		"INSERT INTO keystone_private.system_keys (purpose, version, key_id, root_key, wrapped)"
 		" VALUES ('row_mac', 1, $1, $2, $3) ON CONFLICT DO NOTHING"
 	};
-	KsWrappedKey key = {.version = 1,.purpose = KS_PURPOSE_SYSTEM_KEY};
+	KsWrappedKey key = {.version = 1, .purpose = KS_PURPOSE_SYSTEM_KEY};
 	KsArgs		args = {0};
 	KsSpi		spi;
 
 	ks_keyring_make_key(&key);
+	remember_root(&key);
 	ks_spi_begin_write(&spi);
 	ks_arg_uuid(&args, key.key_id);
 	ks_arg_text(&args, key.root_key);
@@ -177,7 +150,6 @@ void
 ks_keys_prepare(void)
 {
 	ks_keyring_require_open();
-	remember_root();
 	if (!ks_keyring_has_mac_key())
 		make_mac_key();
 }
@@ -189,12 +161,13 @@ ks_keys_create(const uint8 workspace[KS_ID_LEN])
 		"INSERT INTO keystone_private.workspace_keys (workspace_id, version, key_id, root_key, wrapped)"
 		" VALUES ($1, 1, $2, $3, $4)"
 	};
-	KsWrappedKey key = {.version = 1,.purpose = KS_PURPOSE_WORKSPACE_KEY};
+	KsWrappedKey key = {.version = 1, .purpose = KS_PURPOSE_WORKSPACE_KEY};
 	KsArgs		args = {0};
 	KsSpi		spi;
 
 	memcpy(key.workspace, workspace, KS_ID_LEN);
 	ks_keyring_make_key(&key);
+	remember_root(&key);
 	ks_spi_begin_write(&spi);
 	ks_arg_uuid(&args, workspace);
 	ks_arg_uuid(&args, key.key_id);

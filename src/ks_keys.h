@@ -16,7 +16,7 @@ extern void ks_keys_init(void);
 /*
  * To be called before anything is sealed or a row that gives rights is
  * written: PT423 when the vault is sealed; otherwise makes sure that this
- * database knows the current root key and has a key for row MACs.
+ * database has a key for row MACs.
  */
 extern void ks_keys_prepare(void);
 

@@ -348,7 +348,10 @@ ks_store_add_version(const KsCredential *credential, const KsNewVersion *version
 void
 ks_store_set_current(const KsCredential *credential, int32 version)
 {
-	/* Two statements, since the index on the current version is checked row by row. */
+	/*
+	 * Two statements, since the index on the current version is checked row
+	 * by row.
+	 */
 	static KsPlan demote = {.sql =
 		"UPDATE keystone.credential_versions SET state = 'previous'"
 		" WHERE workspace_id = $1 AND credential_id = $2 AND state = 'current'"

@@ -128,7 +128,8 @@ extern void ks_store_destroy(const KsCredential *credential, int32 version);
 
 extern void ks_store_set_active(const KsCredential *credential, bool active);
 extern void ks_store_delete(const KsCredential *credential, TimestampTz destroy_after);
-extern bool ks_store_restore(const KsCredential *credential);	/* false: the name is taken */
+extern bool ks_store_restore(const KsCredential *credential);	/* false: the name is
+																 * taken */
 extern void ks_store_mark_verified(const KsCredential *credential, int32 version, bool ok,
 								   const char *detail);
 

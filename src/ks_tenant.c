@@ -35,7 +35,7 @@
 #include "ks_text.h"
 
 #define MAC_INPUT_MAX		1024
-#define CACHED_PRINCIPALS	128		/* then the cache starts again */
+#define CACHED_PRINCIPALS	128 /* then the cache starts again */
 
 typedef struct NamedBit
 {
@@ -91,7 +91,8 @@ static Rights *cached_rights = NULL;
 static int	cached_principals = 0;
 static ProfileGrant *cached_grants = NULL;
 static int	cached_grants_n = -1;	/* -1: not loaded */
-static Oid	watched[4];				/* the tables whose invalidation drops the cache */
+static Oid	watched[4];			/* the tables whose invalidation drops the
+								 * cache */
 
 /* The principal of the login role, as last looked up. */
 static struct
@@ -1335,7 +1336,7 @@ ks_tenant_count_forged(void)
 											   ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(work);
 	int64		forged = count_forged_members() + count_forged_principals() +
-		count_forged_workspaces() + count_forged_grants();
+	count_forged_workspaces() + count_forged_grants();
 
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(work);

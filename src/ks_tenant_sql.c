@@ -629,7 +629,8 @@ ks_fn_provider_define(PG_FUNCTION_ARGS)
 		provider.default_kind = "api_key";
 	provider.value_pattern = get_optional_name(fcinfo, 4, "value_pattern", KS_DESCRIPTION_MAX);
 	if (provider.value_pattern != NULL)
-		(void) ks_value_matches("", 0, provider.value_pattern); /* 2201B unless it compiles */
+		(void) ks_value_matches("", 0, provider.value_pattern); /* 2201B unless it
+																 * compiles */
 	provider.limits = get_optional_name(fcinfo, 5, "limits", KS_NAME_MAX);
 	provider.has_cost = !PG_ARGISNULL(6);
 	if (provider.has_cost)

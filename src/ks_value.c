@@ -100,7 +100,7 @@ ks_value_field(const char *value, size_t len, const char *field, char **field_va
 											   ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(work);
 	char	   *copy = ks_secret_alloc(work, len + 1);
-	FieldSearch search = {.field = field,.result = KS_FIELD_MISSING};
+	FieldSearch search = {.field = field, .result = KS_FIELD_MISSING};
 	JsonSemAction actions = {
 		.semstate = &search,
 		.object_start = object_start,

@@ -31,7 +31,8 @@ typedef struct KsProblem
 	int			sqlstate;		/* 0: none */
 	const char *message;		/* constant; for the caller */
 	const char *detail;			/* for the caller, may be NULL */
-	const char *reason;			/* for the server log and verify_all(), may be NULL */
+	const char *reason;			/* for the server log and verify_all(), may be
+								 * NULL */
 } KsProblem;
 
 KS_NORETURN extern void ks_vault_raise(const KsProblem *problem) KS_NORETURN_END;
@@ -43,7 +44,8 @@ typedef enum KsAccess
 	KS_ACCESS_REVEAL,
 	KS_ACCESS_STORE,
 	KS_ACCESS_ROTATE,
-	KS_ACCESS_SWITCH,			/* store, or workspace for somebody's personal one */
+	KS_ACCESS_SWITCH,			/* store, or workspace for somebody's personal
+								 * one */
 	KS_ACCESS_DESTROY			/* workspace, or to own a personal one */
 } KsAccess;
 

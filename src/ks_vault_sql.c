@@ -171,7 +171,7 @@ check_metadata(const Jsonb *metadata)
 	if (!JB_ROOT_IS_OBJECT(metadata))
 		ks_error_invalid("metadata", "a JSON object", NULL);
 	initStringInfo(&json);
-	(void) JsonbToCString(&json, (JsonbContainer *) &metadata->root, VARSIZE(metadata));
+	(void) JsonbToCString(&json, (JsonbContainer *) & metadata->root, VARSIZE(metadata));
 	if (json.len > KS_METADATA_MAX)
 		ks_error_invalid("metadata", psprintf("at most %d bytes long", KS_METADATA_MAX), NULL);
 	pfree(json.data);
@@ -476,7 +476,6 @@ add_revealed(const KsCall *call, KsSetResult *set, const uint8 *id)
 	KsSealed	sealed;
 	KsValue		value;
 	KsProblem	problem = {0};
-	KsMembership member;
 	Datum		values[5] = {0};
 	bool		nulls[5] = {false, true, true, true, true};
 
@@ -492,9 +491,9 @@ add_revealed(const KsCall *call, KsSetResult *set, const uint8 *id)
 		nulls[3] = false;
 		ks_secret_wipe(value.data);
 	}
-	/* The name only for who may see it. */
-	if (problem.sqlstate != KS_ERRCODE_NOT_FOUND &&
-		ks_vault_may(call, &credential, KS_ACCESS_SEE, &member, &(KsProblem) {0}))
+
+	/* Who may not see the credential has PT404, and no name. */
+	if (problem.sqlstate != KS_ERRCODE_NOT_FOUND)
 	{
 		values[1] = CStringGetTextDatum(credential.name);
 		values[2] = Int32GetDatum(sealed.version);
@@ -771,7 +770,7 @@ static const char *
 import_entry(const KsCall *call, const KsMembership *member, const char *environment,
 			 const KsDotenvEntry *entry, const char *value, char **name)
 {
-	StoreRequest request = {.member = *member,.current = true};
+	StoreRequest request = {.member = *member, .current = true};
 	int32		version;
 
 	request.row.name = *name = ks_text_name("content", cstring_to_text_with_len(entry->name, (int) entry->name_len),

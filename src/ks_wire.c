@@ -456,7 +456,7 @@ ks_root_keyring_parse(const char *text, size_t len,
 	int			number = 0;
 	int			n = 0;
 
-	memset(keys, 0, sizeof(KsRootKey) * KS_ROOT_KEYS_MAX);
+	ks_wipe(keys, sizeof(KsRootKey) * KS_ROOT_KEYS_MAX);
 	*nkeys = 0;
 	*line = 0;
 

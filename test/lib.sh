@@ -285,8 +285,8 @@ isolation_stage()
 		"$work/tree/test/isolation" "${tests[@]}"
 }
 
-# tap_files NAME HARNESS_OPTION... -- FILE...: runs programs that print TAP.
-tap_stage()
+# harness_stage NAME OPTION... FILE...: runs what prints TAP (see test/harness)
+harness_stage()
 {
 	local name=$1 counts
 	shift
@@ -306,7 +306,7 @@ pgtap_stage()
 	if as_postgres "${psql[@]}" -d postgres -c 'SET client_min_messages = warning' \
 		-c 'DROP DATABASE IF EXISTS keystone_pgtap WITH (FORCE)' -c 'CREATE DATABASE keystone_pgtap' &&
 		as_postgres "${psql[@]}" -d keystone_pgtap -c 'CREATE EXTENSION keystone' -c 'CREATE EXTENSION pgtap'; then
-		tap_stage pgtap --pgtap keystone_pgtap "${files[@]}"
+		harness_stage pgtap --pgtap keystone_pgtap "${files[@]}"
 	else
 		add pgtap 0 1 0
 	fi

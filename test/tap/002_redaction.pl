@@ -164,6 +164,11 @@ is_clean('an SQL function that calls it', "$quiet SELECT keep_sql('$marker');");
 is_clean('an error after a function called it', "$quiet SELECT (keep('$marker') || '$marker')::int;");
 is_clean('a trigger that calls it', "$quiet INSERT INTO written VALUES ('$marker');");
 is_clean('a deferred trigger that calls it', "$quiet SET auto_explain.log_min_duration = -1; SET log_min_duration_statement = -1; INSERT INTO deferred VALUES ('$marker');");
+$node->safe_psql('postgres', <<"EOF2");
+CREATE FUNCTION has_literal(divisor int) RETURNS void LANGUAGE plpgsql AS
+	\$\$ BEGIN PERFORM keystone.store('acme', 'a', '$marker' || 1 / divisor); END \$\$;
+EOF2
+is_clean('a context line', 'SELECT has_literal(0);');
 like(run_logged("SELECT keep('x'); SELECT 'after$number';"), qr/after$number/, 'the next statement is logged again');
 
 # Prepared statements.
@@ -268,7 +273,7 @@ kill 'KILL', $pid;
 $session->finish;
 $node->poll_query_until('postgres', q{SELECT sealed FROM keystone.seal_status}, 'f');
 like(text_since($before_crash),
-	qr/server process .* was terminated by signal 9.*\n.*Failed process was running: SELECT keystone\.store\(<redacted>\)/,
+	qr/\(PID $pid\) was terminated by signal 9.*\n.*Failed process was running: SELECT keystone\.store\(<redacted>\)/,
 	'a crash is logged without the statement');
 
 # A deadlock, whose report has the statements of both sides.

@@ -98,8 +98,8 @@ xaes_accumulated(void)
 {
 	const int	rounds = unit_soak ? 1000000 : 10000;
 	const char *expected = unit_soak ?
-		"2163ae1445985a30b60585ee67daa55674df06901b890593e824b8a7c885ab15" :
-		"e6b9edf2df6cec60c8cbd864e2211b597fb69a529160cd040d56c0c210081939";
+	"2163ae1445985a30b60585ee67daa55674df06901b890593e824b8a7c885ab15" :
+	"e6b9edf2df6cec60c8cbd864e2211b597fb69a529160cd040d56c0c210081939";
 	size_t		size = (size_t) rounds * ROUND_BYTES_MAX;
 	uint8	   *input = malloc(size);
 	EVP_MD_CTX *in = EVP_MD_CTX_new();

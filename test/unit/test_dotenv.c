@@ -26,6 +26,7 @@ static const struct
 	const char *text;
 	const char *expected;
 }			cases[] = {
+
 	/* nothing */
 	{"", ""},
 	{"\n", ""},

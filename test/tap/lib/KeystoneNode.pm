@@ -12,7 +12,7 @@ use warnings;
 
 use parent 'PostgreSQL::Test::Cluster';
 
-use PostgreSQL::Test::Utils;
+use PostgreSQL::Test::Utils ();
 use Fcntl;
 
 # As a class method: makes a node, initialises and starts it.  Options:
@@ -28,7 +28,9 @@ sub start
 	return $self->SUPER::start(%opts) if ref $self;
 
 	my $node = $self->new($opts{name} // 'main');
-	$node->init(@{ $opts{init} // [] });
+	my %init = @{ $opts{init} // [] };
+	$init{extra} = [ '--encoding=UTF8', '--locale=C.UTF-8', @{ $init{extra} // [] } ];
+	$node->init(%init);
 	$node->write_root_keys(@{ $opts{keys} // [ 'test-1 ' . fresh_key() ] });
 	$node->append_conf('postgresql.conf', <<~"EOF");
 		include '$ENV{KEYSTONE_EXTENSION_CONF}'
@@ -97,7 +99,7 @@ sub psql_err
 sub log_since
 {
 	my ($self, $position) = @_;
-	return substr slurp_file($self->logfile), $position // 0;
+	return substr PostgreSQL::Test::Utils::slurp_file($self->logfile), $position // 0;
 }
 
 1;
