@@ -64,6 +64,8 @@ need_server()
 need_test_tools()
 {
 	local version
+	need ps procps
+	need pgbouncer pgbouncer
 	need IPC::Run libipc-run-perl
 	need TAP::Parser::SourceHandler::pgTAP libtap-parser-sourcehandler-pgtap-perl
 	if [ -z "${PG_CONFIG:-}" ]; then
@@ -85,13 +87,21 @@ install_packages()
 	apt_install || { apt-get update -qq && apt_install; } || die "could not install packages"
 }
 
-# The package of a server makes a cluster and starts it; nobody asked for it.
+# Packages of servers start them, and PostgreSQL's makes a cluster as well;
+# nobody asked for that.  policy-rc.d is how Debian is told so.
 apt_install()
 {
-	local before
+	local before status=0 policy=
 	before=$(echo /etc/postgresql/*/main)
+	if [ ! -e /usr/sbin/policy-rc.d ]; then
+		policy=/usr/sbin/policy-rc.d
+		printf '#!/bin/sh\nexit 101\n' > "$policy"
+		chmod +x "$policy"
+	fi
 	DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
-		-o Dpkg::Use-Pty=0 "${packages[@]}" < /dev/null > /dev/null || return
+		-o Dpkg::Use-Pty=0 "${packages[@]}" < /dev/null > /dev/null || status=$?
+	if [ -n "$policy" ]; then rm -f "$policy"; fi
+	[ "$status" = 0 ] || return "$status"
 	for cluster in /etc/postgresql/*/main; do
 		if [ -e "$cluster" ] && [[ " $before " != *" $cluster "* ]]; then
 			pg_dropcluster --stop "$(basename "$(dirname "$cluster")")" main
