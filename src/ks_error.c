@@ -128,7 +128,7 @@ ks_error_duplicate(const char *what, const char *detail)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_UNIQUE_VIOLATION),
-			 errmsg("%s already exists", what),
+			 errmsg("%s", what),
 			 detail != NULL ? errdetail("%s", ks_escape_control(detail)) : 0));
 }
 

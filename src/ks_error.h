@@ -44,7 +44,7 @@ KS_NORETURN extern void ks_error_shredded(void) KS_NORETURN_END;
 /* PT409: the caller expected another version. */
 KS_NORETURN extern void ks_error_conflict(int expected, int actual) KS_NORETURN_END;
 
-/* 23505: what (a constant phrase) exists already. */
+/* 23505: message is a constant phrase; detail (may be NULL) is for the caller. */
 KS_NORETURN extern void ks_error_duplicate(const char *what, const char *detail) KS_NORETURN_END;
 
 /* XX001: ciphertext does not open.  log_reason (moved, damaged, unknown key)

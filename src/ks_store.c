@@ -295,7 +295,7 @@ ks_store_update(const KsCredential *credential)
 	ks_arg_uuid(&taken_args, credential->personal ? credential->owner : NULL);
 	ks_arg_uuid(&taken_args, credential->id);
 	if (!credential->deleted && ks_spi_read(&taken, &taken_args) > 0)
-		ks_error_duplicate("a credential of that name exists already", NULL);
+		ks_error_duplicate("a credential of that name already exists", NULL);
 	add_metadata(&args, credential);
 	(void) ks_spi_write(&plan, &args);
 	ks_spi_end(&spi);
@@ -573,9 +573,9 @@ int
 ks_store_next(const uint8 *workspace, KsCursor *after, int limit, KsCursor *found)
 {
 	static KsPlan plan = {.sql =
-		"SELECT workspace_id, credential_id, version FROM keystone_private.ciphertext"
+		"SELECT workspace_id, credential_id, version FROM keystone.credential_versions"
 		" WHERE (workspace_id, credential_id, version) > ($1, $2, $3)"
-		" AND ($4 IS NULL OR workspace_id = $4)"
+		" AND ($4 IS NULL OR workspace_id = $4) AND state <> 'destroyed'"
 		" ORDER BY workspace_id, credential_id, version LIMIT $5"
 	};
 	KsArgs		args = {0};

@@ -137,7 +137,7 @@ extern void ks_store_mark_verified(const KsCredential *credential, int32 version
 extern Jsonb *ks_store_merge(const Jsonb *target, const Jsonb *patch);
 
 /*
- * The next versions with ciphertext in key order after (workspace, credential,
+ * The next versions that are not destroyed, in key order after (workspace, credential,
  * version) for verify_all(): at most limit.  workspace NULL: in all.
  */
 typedef struct KsCursor

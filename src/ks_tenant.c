@@ -872,7 +872,7 @@ ks_tenant_add_principal(const KsNewPrincipal *principal)
 	ks_arg_name(&args, principal->db_role);
 	add_mac(&args, &fields);
 	if (ks_spi_write(&insert, &args) != 1)
-		ks_error_duplicate("the principal exists already, or its database role is bound to another", NULL);
+		ks_error_duplicate("the principal already exists, or its database role is bound to another", NULL);
 	if (principal->external_id != NULL)
 	{
 		ks_arg_uuid(&external_args, principal->id);

@@ -266,7 +266,7 @@ ks_fn_register_principal(PG_FUNCTION_ARGS)
 	if (id != NULL)
 		memcpy(principal.id, id, KS_ID_LEN);
 	else if (ks_random_uuid(principal.id) != KS_CRYPTO_OK)
-		ks_error_crypto("random number generation");
+		ks_error_crypto("draw random bytes");
 	ks_tenant_add_principal(&principal);
 	return ks_uuid_datum(principal.id);
 }
@@ -290,7 +290,7 @@ get_or_make_principal(KsCall *call)
 	principal.display_name = role;
 	principal.db_role = role;
 	if (ks_random_uuid(principal.id) != KS_CRYPTO_OK)
-		ks_error_crypto("random number generation");
+		ks_error_crypto("draw random bytes");
 	ks_tenant_add_principal(&principal);
 	memcpy(call->actor.principal, principal.id, KS_ID_LEN);
 	call->actor.source = KS_SOURCE_DB_ROLE;
@@ -302,7 +302,7 @@ make_workspace(const KsCall *call, const char *slug, const char *display_name, b
 	uint8		id[KS_ID_LEN];
 
 	if (ks_random_uuid(id) != KS_CRYPTO_OK)
-		ks_error_crypto("random number generation");
+		ks_error_crypto("draw random bytes");
 	if (!ks_tenant_add_workspace(id, slug, display_name, call->actor.principal, personal))
 	{
 		/* Somebody was faster: for a personal one that is as good. */

@@ -119,7 +119,7 @@ make_aad(const KsCredential *c, int32 version, const uint8 *key_id, const uint8 
 	initStringInfo(&json);
 	(void) JsonbToCString(&json, &c->metadata->root, VARSIZE(c->metadata));
 	if (ks_sha256(json.data, json.len, address.metadata_digest) != KS_CRYPTO_OK)
-		ks_error_crypto("digest");
+		ks_error_crypto("compute a digest");
 	pfree(json.data);
 
 	len = ks_address_aad(&address, header, aad);
@@ -144,13 +144,13 @@ open_with_key(const KsCredential *credential, const KsSealed *sealed, const KsEn
 	if (result == KS_CRYPTO_FORGED)
 	{
 		if (ks_sha256(aad, aad_len, digest) != KS_CRYPTO_OK)
-			ks_error_crypto("digest");
+			ks_error_crypto("compute a digest");
 		return refuse_damaged(problem, ks_equal(digest, sealed->aad_digest, KS_DIGEST_LEN) ?
-							  "the ciphertext is damaged" :
+							  "the ciphertext is damaged, or another one was put in its place" :
 							  "the ciphertext was moved, or the credential's row was edited");
 	}
 	if (result != KS_CRYPTO_OK)
-		ks_error_crypto("decryption");
+		ks_error_crypto("decrypt");
 	if (!ks_unpad((uint8 *) buf, padded, &value->len))
 		return refuse_damaged(problem, "the padding is damaged");
 	value->data = buf;
@@ -235,10 +235,10 @@ seal(const KsCredential *credential, int32 version, const KsValue *value, Sealin
 
 	ks_envelope_header(out, wrapped.version);
 	if (ks_random(out + KS_ENVELOPE_HEADER_LEN, KS_NONCE_LEN) != KS_CRYPTO_OK)
-		ks_error_crypto("random number generation");
+		ks_error_crypto("draw random bytes");
 	aad_len = make_aad(credential, version, wrapped.key_id, out, aad);
 	if (ks_sha256(aad, aad_len, sealing->aad_digest) != KS_CRYPTO_OK)
-		ks_error_crypto("digest");
+		ks_error_crypto("compute a digest");
 	memcpy(plain, value->data, value->len);
 	ks_pad(plain, value->len);
 
@@ -254,7 +254,7 @@ seal(const KsCredential *credential, int32 version, const KsValue *value, Sealin
 	}
 	if (ks_aead_seal(key, out + KS_ENVELOPE_HEADER_LEN, aad, aad_len, plain, padded,
 					 out + KS_ENVELOPE_HEADER_LEN + KS_NONCE_LEN) != KS_CRYPTO_OK)
-		ks_error_crypto("encryption");
+		ks_error_crypto("encrypt");
 	ks_secret_wipe(plain);
 }
 
@@ -305,9 +305,12 @@ same_address(const KsCredential *a, const KsCredential *b)
 		compareJsonbContainers(&a->metadata->root, &b->metadata->root) == 0;
 }
 
-/* Opens a version under its old address and seals it under the new one. */
+/*
+ * Opens a version under its old address and seals it under the new one.  A
+ * damaged one stays as it is, unless it must open.
+ */
 static void
-move_version(const KsCredential *before, const KsCredential *after, int32 version)
+move_version(const KsCredential *before, const KsCredential *after, int32 version, bool must_open)
 {
 	KsCredential row;
 	KsSealed	sealed;
@@ -318,14 +321,22 @@ move_version(const KsCredential *before, const KsCredential *after, int32 versio
 	if (!ks_store_find_id(before->id, version, &row, &sealed) || sealed.version == 0)
 		ks_error_not_found(NULL);
 	if (!ks_vault_open(before, &sealed, &value, &problem))
-		ks_vault_raise(&problem);
+	{
+		if (must_open || problem.sqlstate != ERRCODE_DATA_CORRUPTED)
+			ks_vault_raise(&problem);
+		ereport(LOG,
+				errcode(problem.sqlstate),
+				errmsg("version %d of a credential could not be sealed again: %s", version, problem.reason),
+				errhidestmt(true));
+		return;
+	}
 	seal(after, version, &value, &sealing);
 	ks_store_replace(after, version, sealing.envelope, sealing.key_version, sealing.aad_digest);
 	ks_secret_wipe(value.data);
 }
 
 void
-ks_vault_change(const KsCredential *before, const KsCredential *after)
+ks_vault_change(const KsCredential *before, const KsCredential *after, int32 must_open)
 {
 	int32	   *versions;
 	int			n;
@@ -339,7 +350,7 @@ ks_vault_change(const KsCredential *before, const KsCredential *after)
 		{
 			MemoryContext old = MemoryContextSwitchTo(work);
 
-			move_version(before, after, versions[i]);
+			move_version(before, after, versions[i], versions[i] == must_open);
 			MemoryContextSwitchTo(old);
 			MemoryContextReset(work);
 			CHECK_FOR_INTERRUPTS();

@@ -77,8 +77,9 @@ extern int32 ks_vault_put(KsCredential *credential, const KsValue *value, bool c
 
 /*
  * Writes changed metadata.  When something changed that the ciphertext is
- * bound to, every version is sealed again; XX001 when one does not open.
+ * bound to, every version is sealed again.  A damaged one is left as it is,
+ * but XX001 when it is the version that must open (0: none).
  */
-extern void ks_vault_change(const KsCredential *before, const KsCredential *after);
+extern void ks_vault_change(const KsCredential *before, const KsCredential *after, int32 must_open);
 
 #endif							/* KS_VAULT_H */

@@ -213,7 +213,7 @@ fill_defaults(StoreRequest *request, const KsProvider *provider)
 	KsCredential *row = &request->row;
 
 	if (ks_random_uuid(row->id) != KS_CRYPTO_OK)
-		ks_error_crypto("random number generation");
+		ks_error_crypto("draw random bytes");
 	if (row->kind == NULL)
 		row->kind = pstrdup(provider != NULL ? provider->default_kind : "api_key");
 	if (!request->has_tags)
@@ -252,6 +252,7 @@ store_value(const KsCall *call, StoreRequest *request, int32 *version)
 	KsCredential there;
 	KsProvider	provider;
 	KsValue		value = {(char *) request->value.data, request->value.len};
+	char	   *kind = row->kind;
 	bool		found;
 
 	if (row->provider != NULL)
@@ -270,6 +271,7 @@ store_value(const KsCall *call, StoreRequest *request, int32 *version)
 		fill_defaults(request, row->provider != NULL ? &provider : NULL);
 		if (ks_store_insert(row, call->actor.principal))
 			break;
+		row->kind = kind;		/* NULL again: keeps what the other one has */
 		CHECK_FOR_INTERRUPTS();
 	}
 
@@ -280,7 +282,7 @@ store_value(const KsCall *call, StoreRequest *request, int32 *version)
 		if (row->provider != NULL)
 			get_provider(&request->member, row->provider, &provider);
 		check_value(&request->value, row->provider != NULL ? &provider : NULL);
-		ks_vault_change(&there, row);
+		ks_vault_change(&there, row, request->current ? 0 : there.current_version);
 	}
 	*version = ks_vault_put(row, &value, request->current, 0, call->actor.principal);
 	if (!found)
@@ -768,7 +770,7 @@ is_unchanged(const KsCall *call, const StoreRequest *request)
 
 static const char *
 import_entry(const KsCall *call, const KsMembership *member, const char *environment,
-			 const KsDotenvEntry *entry, const char *value, char **name)
+			 const KsDotenvEntry *entry, int line, const char *value, char **name)
 {
 	StoreRequest request = {.member = *member, .current = true};
 	int32		version;
@@ -780,7 +782,11 @@ import_entry(const KsCall *call, const KsMembership *member, const char *environ
 	request.value.data = value;
 	request.value.len = entry->value_len;
 	memcpy(request.row.workspace, member->workspace, KS_ID_LEN);
-	check_value(&request.value, NULL);
+	if (entry->value_len == 0)
+		return "skipped";
+	if (entry->value_len > (size_t) ks_max_value_size)
+		ks_error_invalid("content", psprintf("dotenv text with values of at most %d bytes: line %d",
+											 ks_max_value_size, line), NULL);
 	if ((member->permissions & KS_PERM_REVEAL) && is_unchanged(call, &request))
 		return "unchanged";
 	return store_value(call, &request, &version);
@@ -816,7 +822,7 @@ ks_fn_import_env(PG_FUNCTION_ARGS)
 	while ((result = ks_dotenv_next(&reader, &entry, value)) == KS_DOTENV_ENTRY)
 	{
 		char	   *name;
-		const char *action = import_entry(&call, &member, environment, &entry, value, &name);
+		const char *action = import_entry(&call, &member, environment, &entry, reader.line, value, &name);
 		Datum		values[2] = {CStringGetTextDatum(name), CStringGetTextDatum(action)};
 		bool		nulls[2] = {false, false};
 
@@ -1086,7 +1092,7 @@ ks_fn_rename(PG_FUNCTION_ARGS)
 	memcpy(member.workspace, before.workspace, KS_ID_LEN);
 	if (after.provider != NULL && after.provider != before.provider)
 		get_provider(&member, after.provider, &provider);
-	ks_vault_change(&before, &after);
+	ks_vault_change(&before, &after, before.current_version);
 	PG_RETURN_VOID();
 }
 
@@ -1173,7 +1179,7 @@ ks_fn_update_metadata(PG_FUNCTION_ARGS)
 	after = before;
 	for_each_change(ks_arg_get_jsonb(fcinfo, 1, "changes"), &after, apply_metadata,
 					"description, tags, metadata, expires_at");
-	ks_vault_change(&before, &after);
+	ks_vault_change(&before, &after, before.current_version);
 	PG_RETURN_VOID();
 }
 
@@ -1260,7 +1266,7 @@ ks_fn_restore_credential(PG_FUNCTION_ARGS)
 	if (!credential.recoverable)
 		ks_error_not_found("The recovery time is over.");
 	if (!ks_store_restore(&credential))
-		ks_error_duplicate("a credential of that name exists already", NULL);
+		ks_error_duplicate("a credential of that name already exists", NULL);
 	PG_RETURN_VOID();
 }
 
@@ -1318,7 +1324,8 @@ add_verified(KsSetResult *set, const KsCursor *at)
 	Datum		values[4] = {0};
 	bool		nulls[4] = {false, false, false, true};
 
-	if (!ks_store_find_id(at->credential, at->version, &credential, &sealed) || sealed.version == 0)
+	if (!ks_store_find_id(at->credential, at->version, &credential, &sealed) ||
+		sealed.version == 0 || strcmp(sealed.state, "destroyed") == 0)
 		return;					/* destroyed meanwhile */
 	values[0] = ks_uuid_datum(at->credential);
 	values[1] = Int32GetDatum(at->version);

@@ -9,7 +9,7 @@ CREATE OR REPLACE FUNCTION keystone.store(workspace text, name text, value text,
 	OUT credential uuid, OUT version int, OUT action text) RETURNS record
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ks_fn_store';
 COMMENT ON FUNCTION keystone.store(text, text, text, text, text, text, boolean, timestamptz, text, text[], jsonb, int, text, uuid, text, jsonb) IS
-	'Encrypts and stores a value under a name; action is created or rotated; a new version keeps what is NULL; expected_version 0: must not exist; state pending waits for promote(); needs store, or view for one''s own personal credential; PT409, 23505, 22023, PT423';
+	'Encrypts and stores a value under a name; action is created, rotated, or pending for a pending version of what is there; a new version keeps what is NULL; expected_version 0: must not exist; state pending waits for promote(); needs store, or view for one''s own personal credential; PT409, 23505, 22023, PT423';
 
 CREATE OR REPLACE FUNCTION keystone.reveal(workspace text, name text, environment text DEFAULT 'default', version int DEFAULT NULL,
 	field text DEFAULT NULL, owner uuid DEFAULT NULL, scope text DEFAULT 'any',
@@ -36,12 +36,12 @@ COMMENT ON FUNCTION keystone.reveal_env(text, text, text[], text, jsonb) IS 'A w
 
 CREATE OR REPLACE FUNCTION keystone.export_env(workspace text, environment text DEFAULT 'default', reason text DEFAULT NULL) RETURNS keystone."text/plain"
 	LANGUAGE C VOLATILE PARALLEL UNSAFE COST 10000 AS 'MODULE_PATHNAME', 'ks_fn_export_env';
-COMMENT ON FUNCTION keystone.export_env(text, text, text) IS 'A whole environment as dotenv text; fails as a whole when one value does not open; needs reveal';
+COMMENT ON FUNCTION keystone.export_env(text, text, text) IS 'A whole environment as dotenv text; what cannot be revealed stands as a comment line with its SQLSTATE; needs reveal';
 
 CREATE OR REPLACE FUNCTION keystone.import_env(workspace text, content text, environment text DEFAULT 'default',
 	OUT name text, OUT action text) RETURNS SETOF record
 	LANGUAGE C VOLATILE PARALLEL UNSAFE COST 10000 ROWS 20 AS 'MODULE_PATHNAME', 'ks_fn_import_env';
-COMMENT ON FUNCTION keystone.import_env(text, text, text) IS 'Stores each entry of a dotenv text as a shared credential; action is created, rotated or, for callers who may reveal, unchanged; all or nothing; needs store';
+COMMENT ON FUNCTION keystone.import_env(text, text, text) IS 'Stores each entry of a dotenv text as a shared credential; action is created, rotated, skipped for an empty value or, for callers who may reveal, unchanged; all or nothing; needs store';
 
 CREATE OR REPLACE FUNCTION keystone.resolve(workspace text, provider text, kind text DEFAULT NULL, environment text DEFAULT 'default',
 	OUT credential uuid, OUT name text, OUT version int, OUT personal boolean, OUT mode text) RETURNS record

@@ -1,0 +1,509 @@
+-- The whole surface, one line an object, so that every change of it has to be
+-- made here as well.  Owner and ACL are shown by what they should be: the
+-- owner is that of the schemas, nobody else has any right (I4).
+--
+-- To acknowledge a change: the failing test prints the lines that are extra
+-- and those that are missing; edit the list of them below.
+BEGIN;
+\o /dev/null
+SET client_min_messages = warning;
+CREATE TEMP VIEW rooms AS
+	SELECT oid, nspname, nspowner FROM pg_namespace WHERE nspname IN ('keystone', 'keystone_private');
+
+-- "" when only the owner has rights, else the ACL.
+CREATE FUNCTION pg_temp.foreign_acl(acl aclitem[], kind "char", owner oid) RETURNS text LANGUAGE sql AS $$
+	SELECT coalesce(string_agg(' acl ' || CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END || '=' || a.privilege_type, '' ORDER BY a.grantee, a.privilege_type), '')
+	FROM aclexplode(coalesce(acl, acldefault(kind, owner))) a WHERE a.grantee <> owner
+$$;
+CREATE FUNCTION pg_temp.foreign_owner(owner oid) RETURNS text LANGUAGE sql AS $$
+	SELECT CASE WHEN owner = (SELECT nspowner FROM pg_namespace WHERE nspname = 'keystone') THEN '' ELSE ' owner=' || owner::regrole END
+$$;
+
+CREATE TEMP VIEW functions AS
+	SELECT p.oid::regproc || '(' || pg_get_function_arguments(p.oid) || ') -> ' || pg_get_function_result(p.oid)
+		|| CASE p.prokind WHEN 'f' THEN '' ELSE ' kind ' || p.prokind::text END
+		|| ' | ' || l.lanname
+		|| CASE p.provolatile WHEN 'i' THEN ' immutable' WHEN 's' THEN ' stable' ELSE ' volatile' END
+		|| CASE p.proparallel WHEN 's' THEN ' safe' WHEN 'r' THEN ' restricted' ELSE ' unsafe' END
+		|| CASE WHEN p.proisstrict THEN ' strict' ELSE '' END
+		|| CASE WHEN p.prosecdef THEN ' definer' ELSE '' END
+		|| CASE WHEN p.proleakproof THEN ' leakproof' ELSE '' END
+		|| coalesce(' ' || array_to_string(p.proconfig, ' '), '')
+		|| pg_temp.foreign_owner(p.proowner) || pg_temp.foreign_acl(p.proacl, 'f', p.proowner)
+		|| CASE WHEN obj_description(p.oid, 'pg_proc') ~ '\w' THEN '' ELSE ' no comment' END AS line
+	FROM pg_proc p JOIN rooms r ON r.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang;
+
+CREATE TEMP VIEW relations AS
+	SELECT c.oid::regclass
+		|| CASE c.relkind WHEN 'r' THEN ' table' WHEN 'v' THEN ' view' WHEN 'S' THEN ' sequence' ELSE ' kind ' || c.relkind::text END
+		|| CASE WHEN c.relkind = 'r' THEN CASE WHEN c.relrowsecurity THEN ' rls' ELSE ' no rls' END || CASE WHEN c.relforcerowsecurity THEN ' forced' ELSE '' END ELSE '' END
+		|| CASE c.relpersistence WHEN 'p' THEN '' ELSE ' persistence ' || c.relpersistence::text END
+		|| coalesce(' ' || array_to_string(c.reloptions, ' '), '')
+		|| pg_temp.foreign_owner(c.relowner) || pg_temp.foreign_acl(c.relacl, CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner)
+		|| CASE WHEN obj_description(c.oid, 'pg_class') ~ '\w' THEN '' ELSE ' no comment' END AS line
+	FROM pg_class c JOIN rooms r ON r.oid = c.relnamespace
+	WHERE c.relkind NOT IN ('i', 'I', 't', 'c');
+
+-- Statistics "0" where it is set, since estimates see through row-level security.
+CREATE TEMP VIEW columns AS
+	SELECT c.oid::regclass || '.' || quote_ident(a.attname) || ' ' || format_type(a.atttypid, a.atttypmod)
+		|| CASE WHEN a.attnotnull THEN ' not null' ELSE '' END
+		|| coalesce(' default ' || pg_get_expr(d.adbin, d.adrelid), '')
+		|| CASE WHEN a.attstattarget = 0 THEN ' statistics 0' ELSE '' END
+		|| CASE WHEN a.attstorage <> t.typstorage THEN ' storage ' || a.attstorage::text ELSE '' END
+		|| pg_temp.foreign_acl(a.attacl, 'c', c.relowner)
+		|| CASE WHEN col_description(c.oid, a.attnum) ~ '\w' THEN '' ELSE ' no comment' END AS line
+	FROM pg_class c JOIN rooms r ON r.oid = c.relnamespace
+	JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+	JOIN pg_type t ON t.oid = a.atttypid
+	LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+	WHERE c.relkind IN ('r', 'v', 'm', 'p', 'f');
+
+-- A = always: session_replication_role does not switch it off.
+CREATE TEMP VIEW triggers AS
+	SELECT t.tgrelid::regclass || ' ' || t.tgname || ' ' || t.tgenabled::text || ' '
+		|| regexp_replace(pg_get_triggerdef(t.oid), '^CREATE TRIGGER \w+ (.*) ON \S+ (.*)$', '\1 \2')
+		|| CASE WHEN obj_description(t.oid, 'pg_trigger') ~ '\w' THEN '' ELSE ' no comment' END AS line
+	FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN rooms r ON r.oid = c.relnamespace
+	WHERE NOT t.tgisinternal;
+
+-- Versions differ in the aliases that they show for sub-selects.
+CREATE TEMP VIEW policies AS
+	SELECT p.polrelid::regclass || ' ' || p.polname || ' ' || p.polcmd::text || CASE WHEN p.polpermissive THEN '' ELSE ' restrictive' END
+		|| CASE WHEN p.polroles = '{0}' THEN '' ELSE ' roles' END || ' '
+		|| regexp_replace(regexp_replace(coalesce(pg_get_expr(p.polqual, p.polrelid), ''), ' AS \w+', '', 'g'), '\s+', ' ', 'g')
+		|| coalesce(' CHECK ' || pg_get_expr(p.polwithcheck, p.polrelid), '')
+		|| CASE WHEN obj_description(p.oid, 'pg_policy') ~ '\w' THEN '' ELSE ' no comment' END AS line
+	FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid JOIN rooms r ON r.oid = c.relnamespace;
+
+CREATE TEMP VIEW others AS
+	SELECT 'schema ' || r.nspname || pg_temp.foreign_owner(r.nspowner) || pg_temp.foreign_acl(n.nspacl, 'n', r.nspowner) AS line
+	FROM rooms r JOIN pg_namespace n ON n.oid = r.oid
+	UNION ALL
+	SELECT 'type ' || t.oid::regtype || ' ' || t.typtype::text || pg_temp.foreign_owner(t.typowner) || pg_temp.foreign_acl(t.typacl, 'T', t.typowner)
+	FROM pg_type t JOIN rooms r ON r.oid = t.typnamespace
+	WHERE t.typtype <> 'b' AND NOT EXISTS (SELECT FROM pg_class c WHERE c.reltype = t.oid AND c.relkind <> 'c')
+	UNION ALL
+	SELECT 'operator ' || o.oid::regoperator FROM pg_operator o JOIN rooms r ON r.oid = o.oprnamespace
+	UNION ALL
+	SELECT 'dumped ' || d::regclass || coalesce(' ' || nullif(f, ''), '')
+	FROM pg_extension e CROSS JOIN LATERAL unnest(e.extconfig, e.extcondition) x (d, f) WHERE e.extname = 'keystone'
+	UNION ALL
+	SELECT 'extension ' || e.extname || CASE WHEN e.extrelocatable THEN ' relocatable' ELSE '' END FROM pg_extension e WHERE e.extname = 'keystone'
+	UNION ALL
+	SELECT 'rule ' || w.rulename || ' ' || w.ev_class::regclass FROM pg_rewrite w JOIN pg_class c ON c.oid = w.ev_class JOIN rooms r ON r.oid = c.relnamespace
+	WHERE w.rulename <> '_RETURN';
+
+CREATE TEMP VIEW surface AS
+	SELECT 'function' AS kind, line FROM pg_temp.functions
+	UNION ALL SELECT 'relation', line FROM pg_temp.relations
+	UNION ALL SELECT 'column', line FROM pg_temp.columns
+	UNION ALL SELECT 'trigger', line FROM pg_temp.triggers
+	UNION ALL SELECT 'policy', line FROM pg_temp.policies
+	UNION ALL SELECT 'other', line FROM pg_temp.others;
+
+CREATE TEMP TABLE expected (kind text, line text);
+INSERT INTO expected VALUES
+	-- other
+	('other', 'dumped keystone.credential_versions'),
+	('other', 'dumped keystone.members'),
+	('other', 'dumped keystone.principals'),
+	('other', 'dumped keystone.provider_configs'),
+	('other', 'dumped keystone.workspaces'),
+	('other', 'dumped keystone_private.ciphertext'),
+	('other', 'dumped keystone_private.credential_usage'),
+	('other', 'dumped keystone_private.credentials'),
+	('other', 'dumped keystone_private.external_ids'),
+	('other', 'dumped keystone_private.profile_grants'),
+	('other', 'dumped keystone_private.provider_definitions'),
+	('other', 'dumped keystone_private.root_keys'),
+	('other', 'dumped keystone_private.system_keys'),
+	('other', 'dumped keystone_private.workspace_keys'),
+	('other', 'extension keystone'),
+	('other', 'schema keystone'),
+	('other', 'schema keystone_private'),
+	('other', 'type keystone."text/plain" d acl PUBLIC=USAGE'),
+	-- function
+	('function', 'keystone.add_member(workspace text, principal uuid, role text, extra_permissions text[] DEFAULT ''{}''::text[], approval uuid DEFAULT NULL::uuid, reason text DEFAULT NULL::text, context jsonb DEFAULT ''{}''::jsonb) -> void | c volatile unsafe'),
+	('function', 'keystone.create_workspace(slug text, display_name text DEFAULT NULL::text) -> uuid | c volatile unsafe'),
+	('function', 'keystone.credential_id(workspace text, name text, environment text DEFAULT ''default''::text, personal boolean DEFAULT false) -> uuid | c stable unsafe'),
+	('function', 'keystone.current_principal() -> uuid | c stable restricted'),
+	('function', 'keystone.delete_credential(credential uuid, recovery interval DEFAULT ''30 days''::interval, approval uuid DEFAULT NULL::uuid, reason text DEFAULT NULL::text, context jsonb DEFAULT ''{}''::jsonb) -> void | c volatile unsafe'),
+	('function', 'keystone.destroy_credential(credential uuid, approval uuid DEFAULT NULL::uuid, reason text DEFAULT NULL::text, context jsonb DEFAULT ''{}''::jsonb) -> void | c volatile unsafe'),
+	('function', 'keystone.destroy_version(credential uuid, version integer, approval uuid DEFAULT NULL::uuid, reason text DEFAULT NULL::text, context jsonb DEFAULT ''{}''::jsonb) -> void | c volatile unsafe'),
+	('function', 'keystone.export_env(workspace text, environment text DEFAULT ''default''::text, reason text DEFAULT NULL::text) -> keystone."text/plain" | c volatile unsafe'),
+	('function', 'keystone.grant_access(role name, profile text) -> void | c volatile unsafe'),
+	('function', 'keystone.has_permission(workspace text, permission text) -> boolean | c stable restricted'),
+	('function', 'keystone.import_env(workspace text, content text, environment text DEFAULT ''default''::text, OUT name text, OUT action text) -> SETOF record | c volatile unsafe'),
+	('function', 'keystone.mark_verified(credential uuid, ok boolean, version integer DEFAULT NULL::integer, detail text DEFAULT NULL::text) -> void | c volatile unsafe'),
+	('function', 'keystone.permitted_workspaces(permission text) -> SETOF uuid | c stable restricted'),
+	('function', 'keystone.personal_workspace() -> uuid | c volatile unsafe'),
+	('function', 'keystone.promote(credential uuid, version integer, approval uuid DEFAULT NULL::uuid, reason text DEFAULT NULL::text, context jsonb DEFAULT ''{}''::jsonb) -> integer | c volatile unsafe'),
+	('function', 'keystone.provider_configure(workspace text, provider text, mode text DEFAULT ''hosted''::text, config jsonb DEFAULT ''{}''::jsonb, enabled boolean DEFAULT true) -> void | c volatile unsafe'),
+	('function', 'keystone.provider_define(name text, category text, label text DEFAULT NULL::text, default_kind text DEFAULT NULL::text, value_pattern text DEFAULT NULL::text, limits text DEFAULT NULL::text, cost_micros bigint DEFAULT NULL::bigint, enabled boolean DEFAULT true) -> void | c volatile unsafe'),
+	('function', 'keystone.register_principal(display_name text, kind text DEFAULT ''user''::text, id uuid DEFAULT NULL::uuid, db_role name DEFAULT NULL::name, external_id text DEFAULT NULL::text) -> uuid | c volatile unsafe'),
+	('function', 'keystone.remove_member(workspace text, principal uuid, approval uuid DEFAULT NULL::uuid, reason text DEFAULT NULL::text, context jsonb DEFAULT ''{}''::jsonb) -> void | c volatile unsafe'),
+	('function', 'keystone.rename(credential uuid, changes jsonb, approval uuid DEFAULT NULL::uuid, reason text DEFAULT NULL::text, context jsonb DEFAULT ''{}''::jsonb) -> void | c volatile unsafe'),
+	('function', 'keystone.resolve(workspace text, provider text, kind text DEFAULT NULL::text, environment text DEFAULT ''default''::text, OUT credential uuid, OUT name text, OUT version integer, OUT personal boolean, OUT mode text) -> record | c stable unsafe'),
+	('function', 'keystone.restore_credential(credential uuid) -> void | c volatile unsafe'),
+	('function', 'keystone.reveal(workspace text, name text, environment text DEFAULT ''default''::text, version integer DEFAULT NULL::integer, field text DEFAULT NULL::text, owner uuid DEFAULT NULL::uuid, scope text DEFAULT ''any''::text, approval uuid DEFAULT NULL::uuid, reason text DEFAULT NULL::text, context jsonb DEFAULT ''{}''::jsonb) -> text | c volatile unsafe'),
+	('function', 'keystone.reveal_by_id(credential uuid, version integer DEFAULT NULL::integer, field text DEFAULT NULL::text, approval uuid DEFAULT NULL::uuid, reason text DEFAULT NULL::text, context jsonb DEFAULT ''{}''::jsonb) -> text | c volatile unsafe'),
+	('function', 'keystone.reveal_env(workspace text, environment text DEFAULT ''default''::text, names text[] DEFAULT NULL::text[], reason text DEFAULT NULL::text, context jsonb DEFAULT ''{}''::jsonb, OUT credential uuid, OUT name text, OUT version integer, OUT value text, OUT problem text) -> SETOF record | c volatile unsafe'),
+	('function', 'keystone.reveal_many(credentials uuid[], reason text DEFAULT NULL::text, context jsonb DEFAULT ''{}''::jsonb, OUT credential uuid, OUT name text, OUT version integer, OUT value text, OUT problem text) -> SETOF record | c volatile unsafe'),
+	('function', 'keystone.revoke_access(role name, profile text) -> void | c volatile unsafe'),
+	('function', 'keystone.rollback_to(credential uuid, version integer, approval uuid DEFAULT NULL::uuid, reason text DEFAULT NULL::text, context jsonb DEFAULT ''{}''::jsonb) -> integer | c volatile unsafe'),
+	('function', 'keystone.rotate(credential uuid, value text, expected_version integer DEFAULT NULL::integer, dry_run boolean DEFAULT false, approval uuid DEFAULT NULL::uuid, reason text DEFAULT NULL::text, context jsonb DEFAULT ''{}''::jsonb, OUT version integer, OUT previous integer) -> record | c volatile unsafe'),
+	('function', 'keystone.set_active(credential uuid, active boolean) -> void | c volatile unsafe'),
+	('function', 'keystone.set_member_role(workspace text, principal uuid, role text, extra_permissions text[] DEFAULT ''{}''::text[], approval uuid DEFAULT NULL::uuid, reason text DEFAULT NULL::text, context jsonb DEFAULT ''{}''::jsonb) -> void | c volatile unsafe'),
+	('function', 'keystone.store(workspace text, name text, value text, environment text DEFAULT ''default''::text, provider text DEFAULT NULL::text, kind text DEFAULT NULL::text, personal boolean DEFAULT false, expires_at timestamp with time zone DEFAULT NULL::timestamp with time zone, description text DEFAULT NULL::text, tags text[] DEFAULT NULL::text[], metadata jsonb DEFAULT NULL::jsonb, expected_version integer DEFAULT NULL::integer, state text DEFAULT ''current''::text, approval uuid DEFAULT NULL::uuid, reason text DEFAULT NULL::text, context jsonb DEFAULT ''{}''::jsonb, OUT credential uuid, OUT version integer, OUT action text) -> record | c volatile unsafe'),
+	('function', 'keystone.transfer_ownership(workspace text, principal uuid, approval uuid DEFAULT NULL::uuid, reason text DEFAULT NULL::text, context jsonb DEFAULT ''{}''::jsonb) -> void | c volatile unsafe'),
+	('function', 'keystone.update_metadata(credential uuid, changes jsonb) -> void | c volatile unsafe'),
+	('function', 'keystone.verify_all(workspace text DEFAULT NULL::text, OUT credential uuid, OUT version integer, OUT ok boolean, OUT problem text) -> SETOF record | c volatile unsafe'),
+	('function', 'keystone.version() -> text | c stable safe'),
+	('function', 'keystone.whoami(OUT principal uuid, OUT source text, OUT display_name text, OUT reason text, OUT workspaces jsonb) -> record | c stable restricted'),
+	('function', 'keystone_private.has_profile(profile text) -> boolean | c stable restricted'),
+	('function', 'keystone_private.health_checks(OUT check_name text, OUT ok boolean, OUT detail text) -> SETOF record | c volatile unsafe'),
+	('function', 'keystone_private.invalidate() -> trigger | c volatile unsafe'),
+	('function', 'keystone_private.json_merge_patch(target jsonb, patch jsonb) -> jsonb | sql immutable safe search_path=pg_catalog, pg_temp'),
+	('function', 'keystone_private.pending_rewraps() -> bigint | c volatile unsafe'),
+	('function', 'keystone_private.refuse_truncate() -> trigger | c volatile unsafe'),
+	('function', 'keystone_private.seal_state(OUT sealed boolean, OUT current_root_key text, OUT reason text, OUT generation bigint) -> record | c volatile unsafe'),
+	-- relation
+	('relation', 'keystone.credential_summary view security_invoker=true'),
+	('relation', 'keystone.credential_versions table rls'),
+	('relation', 'keystone.credentials view security_invoker=true'),
+	('relation', 'keystone.health view'),
+	('relation', 'keystone.members table rls'),
+	('relation', 'keystone.principals table rls'),
+	('relation', 'keystone.provider_configs table rls'),
+	('relation', 'keystone.providers view security_invoker=true'),
+	('relation', 'keystone.seal_status view'),
+	('relation', 'keystone.settings view'),
+	('relation', 'keystone.workspaces table rls'),
+	('relation', 'keystone_private.ciphertext table rls'),
+	('relation', 'keystone_private.credential_usage table rls'),
+	('relation', 'keystone_private.credentials table rls'),
+	('relation', 'keystone_private.external_ids table rls'),
+	('relation', 'keystone_private.profile_grants table rls'),
+	('relation', 'keystone_private.profile_privileges table rls'),
+	('relation', 'keystone_private.provider_catalogue table rls'),
+	('relation', 'keystone_private.provider_definitions table rls'),
+	('relation', 'keystone_private.root_keys table rls'),
+	('relation', 'keystone_private.system_keys table rls'),
+	('relation', 'keystone_private.workspace_keys table rls'),
+	-- column
+	('column', 'keystone.credential_summary.credentials bigint'),
+	('column', 'keystone.credential_summary.environment text'),
+	('column', 'keystone.credential_summary.expired bigint'),
+	('column', 'keystone.credential_summary.failing bigint'),
+	('column', 'keystone.credential_summary.inactive bigint'),
+	('column', 'keystone.credential_summary.next_expiry timestamp with time zone'),
+	('column', 'keystone.credential_summary.oldest_rotation timestamp with time zone'),
+	('column', 'keystone.credential_summary.personal bigint'),
+	('column', 'keystone.credential_summary.provider text'),
+	('column', 'keystone.credential_summary.workspace text'),
+	('column', 'keystone.credential_summary.workspace_id uuid'),
+	('column', 'keystone.credential_versions.created_at timestamp with time zone not null default now()'),
+	('column', 'keystone.credential_versions.created_by uuid not null'),
+	('column', 'keystone.credential_versions.credential_id uuid not null'),
+	('column', 'keystone.credential_versions.destroyed_at timestamp with time zone'),
+	('column', 'keystone.credential_versions.owner uuid'),
+	('column', 'keystone.credential_versions.source_version integer'),
+	('column', 'keystone.credential_versions.state text not null'),
+	('column', 'keystone.credential_versions.verified_at timestamp with time zone'),
+	('column', 'keystone.credential_versions.version integer not null'),
+	('column', 'keystone.credential_versions.workspace_id uuid not null'),
+	('column', 'keystone.credentials.created_at timestamp with time zone'),
+	('column', 'keystone.credentials.created_by uuid'),
+	('column', 'keystone.credentials.current_version integer'),
+	('column', 'keystone.credentials.deleted_at timestamp with time zone'),
+	('column', 'keystone.credentials.description text'),
+	('column', 'keystone.credentials.destroy_after timestamp with time zone'),
+	('column', 'keystone.credentials.destroyed_at timestamp with time zone'),
+	('column', 'keystone.credentials.environment text'),
+	('column', 'keystone.credentials.expires_at timestamp with time zone'),
+	('column', 'keystone.credentials.hint text'),
+	('column', 'keystone.credentials.id uuid'),
+	('column', 'keystone.credentials.is_active boolean'),
+	('column', 'keystone.credentials.is_verified boolean'),
+	('column', 'keystone.credentials.kind text'),
+	('column', 'keystone.credentials.last_rotated_at timestamp with time zone'),
+	('column', 'keystone.credentials.last_used_at timestamp with time zone'),
+	('column', 'keystone.credentials.metadata jsonb'),
+	('column', 'keystone.credentials.name text'),
+	('column', 'keystone.credentials.owner uuid'),
+	('column', 'keystone.credentials.personal boolean'),
+	('column', 'keystone.credentials.provider text'),
+	('column', 'keystone.credentials.tags text[]'),
+	('column', 'keystone.credentials.updated_at timestamp with time zone'),
+	('column', 'keystone.credentials.usage_count bigint'),
+	('column', 'keystone.credentials.verified_at timestamp with time zone'),
+	('column', 'keystone.credentials.verified_detail text'),
+	('column', 'keystone.credentials.workspace text'),
+	('column', 'keystone.credentials.workspace_id uuid'),
+	('column', 'keystone.health.check_name text'),
+	('column', 'keystone.health.detail text'),
+	('column', 'keystone.health.ok boolean'),
+	('column', 'keystone.members.added_by uuid'),
+	('column', 'keystone.members.created_at timestamp with time zone not null default now()'),
+	('column', 'keystone.members.extra_permissions text[] not null default ''{}''::text[] statistics 0'),
+	('column', 'keystone.members.principal_id uuid not null'),
+	('column', 'keystone.members.removed_at timestamp with time zone'),
+	('column', 'keystone.members.role text not null'),
+	('column', 'keystone.members.row_mac bytea not null'),
+	('column', 'keystone.members.updated_at timestamp with time zone not null default now()'),
+	('column', 'keystone.members.workspace_id uuid not null'),
+	('column', 'keystone.principals.created_at timestamp with time zone not null default now()'),
+	('column', 'keystone.principals.db_role name'),
+	('column', 'keystone.principals.disabled_at timestamp with time zone'),
+	('column', 'keystone.principals.display_name text not null statistics 0'),
+	('column', 'keystone.principals.id uuid not null'),
+	('column', 'keystone.principals.kind text not null'),
+	('column', 'keystone.principals.row_mac bytea not null'),
+	('column', 'keystone.provider_configs.config jsonb not null default ''{}''::jsonb'),
+	('column', 'keystone.provider_configs.enabled boolean not null default true'),
+	('column', 'keystone.provider_configs.mode text not null default ''hosted''::text'),
+	('column', 'keystone.provider_configs.provider text not null'),
+	('column', 'keystone.provider_configs.updated_at timestamp with time zone not null default now()'),
+	('column', 'keystone.provider_configs.updated_by uuid not null'),
+	('column', 'keystone.provider_configs.workspace_id uuid not null'),
+	('column', 'keystone.providers.category text'),
+	('column', 'keystone.providers.cost_micros bigint'),
+	('column', 'keystone.providers.default_kind text'),
+	('column', 'keystone.providers.enabled boolean'),
+	('column', 'keystone.providers.is_builtin boolean'),
+	('column', 'keystone.providers.label text'),
+	('column', 'keystone.providers.limits text'),
+	('column', 'keystone.providers.name text'),
+	('column', 'keystone.providers.value_pattern text'),
+	('column', 'keystone.seal_status.current_root_key text'),
+	('column', 'keystone.seal_status.pending_rewraps bigint'),
+	('column', 'keystone.seal_status.reason text'),
+	('column', 'keystone.seal_status.sealed boolean'),
+	('column', 'keystone.settings.context text'),
+	('column', 'keystone.settings.default_value text'),
+	('column', 'keystone.settings.meaning text'),
+	('column', 'keystone.settings.name text'),
+	('column', 'keystone.settings.unit text'),
+	('column', 'keystone.settings.value text'),
+	('column', 'keystone.workspaces.created_at timestamp with time zone not null default now()'),
+	('column', 'keystone.workspaces.created_by uuid not null'),
+	('column', 'keystone.workspaces.display_name text not null statistics 0'),
+	('column', 'keystone.workspaces.id uuid not null'),
+	('column', 'keystone.workspaces.personal_of uuid'),
+	('column', 'keystone.workspaces.row_mac bytea not null'),
+	('column', 'keystone.workspaces.slug text not null statistics 0'),
+	('column', 'keystone.workspaces.status text not null default ''active''::text'),
+	('column', 'keystone.workspaces.updated_at timestamp with time zone not null default now()'),
+	('column', 'keystone_private.ciphertext.aad_digest bytea not null statistics 0'),
+	('column', 'keystone_private.ciphertext.credential_id uuid not null'),
+	('column', 'keystone_private.ciphertext.envelope bytea not null statistics 0 storage e'),
+	('column', 'keystone_private.ciphertext.key_version integer not null'),
+	('column', 'keystone_private.ciphertext.version integer not null'),
+	('column', 'keystone_private.ciphertext.workspace_id uuid not null'),
+	('column', 'keystone_private.credential_usage.credential_id uuid not null'),
+	('column', 'keystone_private.credential_usage.last_used_at timestamp with time zone not null'),
+	('column', 'keystone_private.credential_usage.usage_count bigint not null'),
+	('column', 'keystone_private.credential_usage.workspace_id uuid not null'),
+	('column', 'keystone_private.credentials.created_at timestamp with time zone not null default now()'),
+	('column', 'keystone_private.credentials.created_by uuid not null'),
+	('column', 'keystone_private.credentials.current_version integer'),
+	('column', 'keystone_private.credentials.deleted_at timestamp with time zone'),
+	('column', 'keystone_private.credentials.description text statistics 0'),
+	('column', 'keystone_private.credentials.destroy_after timestamp with time zone'),
+	('column', 'keystone_private.credentials.destroyed_at timestamp with time zone'),
+	('column', 'keystone_private.credentials.environment text not null statistics 0'),
+	('column', 'keystone_private.credentials.expires_at timestamp with time zone'),
+	('column', 'keystone_private.credentials.folded_name text not null statistics 0'),
+	('column', 'keystone_private.credentials.hint text statistics 0'),
+	('column', 'keystone_private.credentials.id uuid not null'),
+	('column', 'keystone_private.credentials.is_active boolean not null default true'),
+	('column', 'keystone_private.credentials.is_verified boolean'),
+	('column', 'keystone_private.credentials.kind text not null statistics 0'),
+	('column', 'keystone_private.credentials.last_rotated_at timestamp with time zone not null default now()'),
+	('column', 'keystone_private.credentials.last_version integer not null'),
+	('column', 'keystone_private.credentials.metadata jsonb not null default ''{}''::jsonb statistics 0'),
+	('column', 'keystone_private.credentials.name text not null statistics 0'),
+	('column', 'keystone_private.credentials.owner uuid'),
+	('column', 'keystone_private.credentials.provider text statistics 0'),
+	('column', 'keystone_private.credentials.tags text[] not null default ''{}''::text[] statistics 0'),
+	('column', 'keystone_private.credentials.updated_at timestamp with time zone not null default now()'),
+	('column', 'keystone_private.credentials.verified_at timestamp with time zone'),
+	('column', 'keystone_private.credentials.verified_detail text statistics 0'),
+	('column', 'keystone_private.credentials.workspace_id uuid not null'),
+	('column', 'keystone_private.external_ids.external_id text not null statistics 0'),
+	('column', 'keystone_private.external_ids.principal_id uuid not null'),
+	('column', 'keystone_private.profile_grants.granted_at timestamp with time zone not null default now()'),
+	('column', 'keystone_private.profile_grants.granted_by name not null'),
+	('column', 'keystone_private.profile_grants.profile text not null'),
+	('column', 'keystone_private.profile_grants.revoked_at timestamp with time zone'),
+	('column', 'keystone_private.profile_grants.role_name name not null'),
+	('column', 'keystone_private.profile_grants.row_mac bytea not null'),
+	('column', 'keystone_private.profile_privileges.object_kind text not null'),
+	('column', 'keystone_private.profile_privileges.object_name text not null'),
+	('column', 'keystone_private.profile_privileges.privilege text not null'),
+	('column', 'keystone_private.profile_privileges.profile text not null'),
+	('column', 'keystone_private.provider_catalogue.category text not null'),
+	('column', 'keystone_private.provider_catalogue.cost_micros bigint'),
+	('column', 'keystone_private.provider_catalogue.default_kind text not null'),
+	('column', 'keystone_private.provider_catalogue.enabled boolean not null default true'),
+	('column', 'keystone_private.provider_catalogue.label text not null'),
+	('column', 'keystone_private.provider_catalogue.limits text'),
+	('column', 'keystone_private.provider_catalogue.name text not null'),
+	('column', 'keystone_private.provider_catalogue.value_pattern text'),
+	('column', 'keystone_private.provider_definitions.category text not null'),
+	('column', 'keystone_private.provider_definitions.cost_micros bigint'),
+	('column', 'keystone_private.provider_definitions.default_kind text not null'),
+	('column', 'keystone_private.provider_definitions.enabled boolean not null default true'),
+	('column', 'keystone_private.provider_definitions.label text not null'),
+	('column', 'keystone_private.provider_definitions.limits text'),
+	('column', 'keystone_private.provider_definitions.name text not null'),
+	('column', 'keystone_private.provider_definitions.updated_at timestamp with time zone not null default now()'),
+	('column', 'keystone_private.provider_definitions.updated_by name not null'),
+	('column', 'keystone_private.provider_definitions.value_pattern text'),
+	('column', 'keystone_private.root_keys.check_value bytea not null'),
+	('column', 'keystone_private.root_keys.first_used_at timestamp with time zone not null default now()'),
+	('column', 'keystone_private.root_keys.id text not null'),
+	('column', 'keystone_private.system_keys.created_at timestamp with time zone not null default now()'),
+	('column', 'keystone_private.system_keys.key_id uuid not null'),
+	('column', 'keystone_private.system_keys.purpose text not null'),
+	('column', 'keystone_private.system_keys.root_key text not null'),
+	('column', 'keystone_private.system_keys.version integer not null'),
+	('column', 'keystone_private.system_keys.wrapped bytea not null'),
+	('column', 'keystone_private.workspace_keys.created_at timestamp with time zone not null default now()'),
+	('column', 'keystone_private.workspace_keys.key_id uuid not null'),
+	('column', 'keystone_private.workspace_keys.root_key text not null'),
+	('column', 'keystone_private.workspace_keys.version integer not null'),
+	('column', 'keystone_private.workspace_keys.workspace_id uuid not null'),
+	('column', 'keystone_private.workspace_keys.wrapped bytea not null'),
+	-- trigger
+	('trigger', 'keystone.credential_versions refuse_truncate A BEFORE TRUNCATE FOR EACH STATEMENT EXECUTE FUNCTION keystone_private.refuse_truncate()'),
+	('trigger', 'keystone.members invalidate A AFTER INSERT OR DELETE OR UPDATE FOR EACH STATEMENT EXECUTE FUNCTION keystone_private.invalidate()'),
+	('trigger', 'keystone.members refuse_truncate A BEFORE TRUNCATE FOR EACH STATEMENT EXECUTE FUNCTION keystone_private.refuse_truncate()'),
+	('trigger', 'keystone.principals invalidate A AFTER INSERT OR DELETE OR UPDATE FOR EACH STATEMENT EXECUTE FUNCTION keystone_private.invalidate()'),
+	('trigger', 'keystone.principals refuse_truncate A BEFORE TRUNCATE FOR EACH STATEMENT EXECUTE FUNCTION keystone_private.refuse_truncate()'),
+	('trigger', 'keystone.provider_configs refuse_truncate A BEFORE TRUNCATE FOR EACH STATEMENT EXECUTE FUNCTION keystone_private.refuse_truncate()'),
+	('trigger', 'keystone.workspaces invalidate A AFTER INSERT OR DELETE OR UPDATE FOR EACH STATEMENT EXECUTE FUNCTION keystone_private.invalidate()'),
+	('trigger', 'keystone.workspaces refuse_truncate A BEFORE TRUNCATE FOR EACH STATEMENT EXECUTE FUNCTION keystone_private.refuse_truncate()'),
+	('trigger', 'keystone_private.ciphertext refuse_truncate A BEFORE TRUNCATE FOR EACH STATEMENT EXECUTE FUNCTION keystone_private.refuse_truncate()'),
+	('trigger', 'keystone_private.credential_usage refuse_truncate A BEFORE TRUNCATE FOR EACH STATEMENT EXECUTE FUNCTION keystone_private.refuse_truncate()'),
+	('trigger', 'keystone_private.credentials refuse_truncate A BEFORE TRUNCATE FOR EACH STATEMENT EXECUTE FUNCTION keystone_private.refuse_truncate()'),
+	('trigger', 'keystone_private.external_ids refuse_truncate A BEFORE TRUNCATE FOR EACH STATEMENT EXECUTE FUNCTION keystone_private.refuse_truncate()'),
+	('trigger', 'keystone_private.profile_grants invalidate A AFTER INSERT OR DELETE OR UPDATE FOR EACH STATEMENT EXECUTE FUNCTION keystone_private.invalidate()'),
+	('trigger', 'keystone_private.profile_grants refuse_truncate A BEFORE TRUNCATE FOR EACH STATEMENT EXECUTE FUNCTION keystone_private.refuse_truncate()'),
+	('trigger', 'keystone_private.profile_privileges refuse_truncate A BEFORE TRUNCATE FOR EACH STATEMENT EXECUTE FUNCTION keystone_private.refuse_truncate()'),
+	('trigger', 'keystone_private.provider_catalogue refuse_truncate A BEFORE TRUNCATE FOR EACH STATEMENT EXECUTE FUNCTION keystone_private.refuse_truncate()'),
+	('trigger', 'keystone_private.provider_definitions refuse_truncate A BEFORE TRUNCATE FOR EACH STATEMENT EXECUTE FUNCTION keystone_private.refuse_truncate()'),
+	('trigger', 'keystone_private.root_keys refuse_truncate A BEFORE TRUNCATE FOR EACH STATEMENT EXECUTE FUNCTION keystone_private.refuse_truncate()'),
+	('trigger', 'keystone_private.system_keys refuse_truncate A BEFORE TRUNCATE FOR EACH STATEMENT EXECUTE FUNCTION keystone_private.refuse_truncate()'),
+	('trigger', 'keystone_private.workspace_keys refuse_truncate A BEFORE TRUNCATE FOR EACH STATEMENT EXECUTE FUNCTION keystone_private.refuse_truncate()'),
+	-- policy
+	('policy', 'keystone.credential_versions members_see r ((workspace_id = ANY (ARRAY( SELECT keystone.permitted_workspaces(''view''::text)))) AND ((owner IS NULL) OR (owner = ( SELECT keystone.current_principal())) OR (workspace_id = ANY (ARRAY( SELECT keystone.permitted_workspaces(''workspace''::text))))))'),
+	('policy', 'keystone.members members_see r (((removed_at IS NULL) AND ((principal_id = ( SELECT keystone.current_principal())) OR (workspace_id = ANY (ARRAY( SELECT keystone.permitted_workspaces(''view''::text)))))) OR ( SELECT keystone_private.has_profile(''admin''::text)))'),
+	('policy', 'keystone.principals members_see r ((id = ( SELECT keystone.current_principal())) OR (id = ANY (ARRAY( SELECT m.principal_id FROM keystone.members m))) OR ( SELECT keystone_private.has_profile(''admin''::text)))'),
+	('policy', 'keystone.provider_configs members_see r (workspace_id = ANY (ARRAY( SELECT keystone.permitted_workspaces(''view''::text))))'),
+	('policy', 'keystone.workspaces members_see r ((id = ANY (ARRAY( SELECT keystone.permitted_workspaces(''member''::text)))) OR ( SELECT keystone_private.has_profile(''admin''::text)))'),
+	('policy', 'keystone_private.credential_usage members_see r (workspace_id = ANY (ARRAY( SELECT keystone.permitted_workspaces(''view''::text))))'),
+	('policy', 'keystone_private.credentials members_see r ((workspace_id = ANY (ARRAY( SELECT keystone.permitted_workspaces(''view''::text)))) AND ((owner IS NULL) OR (owner = ( SELECT keystone.current_principal())) OR (workspace_id = ANY (ARRAY( SELECT keystone.permitted_workspaces(''workspace''::text))))))'),
+	('policy', 'keystone_private.provider_catalogue everyone_sees r true'),
+	('policy', 'keystone_private.provider_definitions everyone_sees r true');
+
+-- Names are shown with their schema when the path holds pg_catalog only.
+CREATE TEMP TABLE found (kind text, line text);
+SET LOCAL search_path = pg_catalog;
+INSERT INTO pg_temp.found SELECT * FROM pg_temp.surface;
+RESET search_path;
+\o
+
+SELECT plan(26);
+
+SELECT set_eq($$SELECT line FROM found WHERE kind = 'other'$$, $$SELECT line FROM expected WHERE kind = 'other'$$, 'I4 I10 schemas, types, and the tables that a dump holds');
+SELECT set_eq($$SELECT line FROM found WHERE kind = 'function'$$, $$SELECT line FROM expected WHERE kind = 'function'$$, 'I4 functions');
+SELECT set_eq($$SELECT line FROM found WHERE kind = 'relation'$$, $$SELECT line FROM expected WHERE kind = 'relation'$$, 'I4 tables and views');
+SELECT set_eq($$SELECT line FROM found WHERE kind = 'column'$$, $$SELECT line FROM expected WHERE kind = 'column'$$, 'I4 columns');
+SELECT set_eq($$SELECT line FROM found WHERE kind = 'trigger'$$, $$SELECT line FROM expected WHERE kind = 'trigger'$$, 'I4 triggers');
+SELECT set_eq($$SELECT line FROM found WHERE kind = 'policy'$$, $$SELECT line FROM expected WHERE kind = 'policy'$$, 'I4 policies');
+
+-- Rules that hold for whatever is added to the lists.
+SELECT is_empty($$SELECT line FROM found WHERE line ~ ' (acl [^ ]+|owner)=' AND line <> 'type keystone."text/plain" d acl PUBLIC=USAGE'$$,
+	'I4 everything is the extension owner''s, and nobody else has any right after CREATE EXTENSION');
+SELECT is_empty($$SELECT line FROM found WHERE line ~ 'no comment$'$$, 'everything has a comment');
+SELECT is_empty($$SELECT p.oid::regprocedure FROM pg_proc p JOIN rooms r ON r.oid = p.pronamespace WHERE has_function_privilege('public', p.oid, 'EXECUTE')$$,
+	'I4 PUBLIC may execute nothing');
+SELECT is_empty($$SELECT pronamespace::regnamespace, proname FROM pg_proc p JOIN rooms r ON r.oid = p.pronamespace GROUP BY 1, 2 HAVING count(*) > 1$$,
+	'no function is overloaded');
+SELECT is_empty($$SELECT p.oid::regprocedure FROM pg_proc p JOIN rooms r ON r.oid = p.pronamespace
+	WHERE cardinality(coalesce(p.proallargtypes, p.proargtypes::oid[])) <> coalesce(cardinality(array_remove(p.proargnames, '')), 0)$$,
+	'every parameter has a name');
+SELECT is_empty($$SELECT p.oid::regprocedure, t.oid::regtype FROM pg_proc p
+	CROSS JOIN LATERAL unnest(coalesce(p.proallargtypes, p.proargtypes::oid[]) || p.prorettype) a (type) JOIN pg_type t ON t.oid = a.type
+	WHERE p.pronamespace = 'keystone'::regnamespace
+	AND NOT (t.typnamespace = 'pg_catalog'::regnamespace AND (t.typtype = 'b' OR t.typname IN ('record', 'void')))
+	AND NOT (t.typnamespace = 'keystone'::regnamespace AND (t.typtype = 'c' OR (t.typtype = 'd' AND t.oid = p.prorettype AND t.typname ~ '/')))$$,
+	'public signatures have base types and composites; domains are media types of results');
+SELECT is_empty($$SELECT p.oid::regprocedure FROM pg_proc p JOIN rooms r ON r.oid = p.pronamespace
+	WHERE p.prosecdef AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false)$$,
+	'I4 what is SECURITY DEFINER pins its search_path');
+SELECT is_empty($$SELECT p.oid::regprocedure FROM pg_proc p JOIN rooms r ON r.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
+	WHERE l.lanname <> 'c' AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false)$$,
+	'I4 so does what is not C');
+SELECT is_empty($$SELECT p.oid::regprocedure FROM pg_proc p JOIN rooms r ON r.oid = p.pronamespace WHERE p.proleakproof$$,
+	'I4 nothing is leakproof: the planner would run it before row-level security');
+SELECT is_empty($$SELECT p.oid::regprocedure FROM pg_proc p JOIN rooms r ON r.oid = p.pronamespace WHERE p.proisstrict$$,
+	'I9 nothing is STRICT: NULL is an error, never a silent pass');
+SELECT is_empty($$SELECT p.oid::regprocedure FROM pg_proc p JOIN rooms r ON r.oid = p.pronamespace
+	WHERE p.proparallel <> 'u' AND (p.provolatile = 'v' OR p.proname ~ '^(store|reveal|rotate|export|import|resolve|verify)')$$,
+	'what writes or reads values is PARALLEL UNSAFE');
+SELECT is_empty($$SELECT c.oid::regclass FROM pg_class c JOIN rooms r ON r.oid = c.relnamespace WHERE c.relkind = 'r' AND NOT c.relrowsecurity$$,
+	'I4 row-level security is on for every table');
+SELECT is_empty($$SELECT polrelid::regclass FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid JOIN rooms r ON r.oid = c.relnamespace WHERE p.polcmd <> 'r'$$,
+	'I4 no policy allows a write');
+SELECT is_empty($$SELECT c.oid::regclass FROM pg_class c JOIN rooms r ON r.oid = c.relnamespace
+	WHERE c.relkind = 'r' AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = 'refuse_truncate' AND t.tgenabled = 'A')$$,
+	'I4 TRUNCATE is refused by every table, whatever session_replication_role is');
+
+-- Tenant tables are those with a workspace_id.
+CREATE TEMP VIEW tenant_tables AS
+	SELECT c.oid, a.attnum FROM pg_class c JOIN rooms r ON r.oid = c.relnamespace
+	JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'workspace_id' WHERE c.relkind = 'r';
+SELECT is_empty($$SELECT t.oid::regclass FROM tenant_tables t
+	WHERE NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = t.oid AND k.contype = 'p' AND k.conkey[1] = t.attnum)$$,
+	'I4 primary keys of tenant tables lead with workspace_id');
+SELECT is_empty($$SELECT k.conname FROM pg_constraint k JOIN tenant_tables f ON f.oid = k.conrelid JOIN tenant_tables t ON t.oid = k.confrelid
+	WHERE k.contype = 'f' AND (k.conkey[1] <> f.attnum OR k.confkey[1] <> t.attnum)$$,
+	'I4 foreign keys between tenant tables lead with workspace_id: no row refers across workspaces');
+SELECT is_empty($$SELECT x.indexrelid::regclass FROM pg_index x JOIN tenant_tables t ON t.oid = x.indrelid WHERE x.indisunique AND x.indkey[0] <> t.attnum$$,
+	'I4 so do unique indexes of tenant tables');
+
+-- Row estimates see through row-level security where an operator is leakproof.
+-- What is left out has few values that everybody knows, or is no tenant's.
+CREATE TEMP VIEW estimated AS
+	SELECT c.oid::regclass || '.' || a.attname AS name FROM pg_class c JOIN rooms r ON r.oid = c.relnamespace
+	JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+	WHERE c.relkind = 'r' AND EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND pg_get_expr(p.polqual, p.polrelid) <> 'true')
+	AND a.atttypid IN ('text'::regtype, 'name'::regtype, 'jsonb'::regtype, 'text[]'::regtype) AND a.attstattarget IS DISTINCT FROM 0
+	AND (c.relname, a.attname) NOT IN (('workspaces', 'status'), ('members', 'role'), ('principals', 'kind'), ('provider_configs', 'mode'), ('credential_versions', 'state'));
+SELECT todo('statistics are kept of provider_configs.provider and config, and of principals.db_role', 1);
+SELECT is_empty('SELECT * FROM estimated', 'I4 no statistics are kept of text in tenants'' metadata');
+SELECT is_empty($$SELECT * FROM estimated WHERE name !~ '^keystone\.(provider_configs|principals)\.'$$, 'I4 nor, in particular, of that of credentials');
+
+-- Supabase's default privileges, and worse ones, give nothing on what a
+-- CREATE EXTENSION makes.
+\o /dev/null
+CREATE ROLE ks_default;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO ks_default, PUBLIC;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO ks_default WITH GRANT OPTION;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO PUBLIC;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO ks_default, PUBLIC;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON ROUTINES TO ks_default, PUBLIC;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON TYPES TO ks_default, PUBLIC;
+DROP EXTENSION keystone;
+CREATE EXTENSION keystone;
+DELETE FROM found;
+SET LOCAL search_path = pg_catalog;
+INSERT INTO pg_temp.found SELECT * FROM pg_temp.surface;
+RESET search_path;
+\o
+SELECT set_eq('SELECT * FROM found', 'SELECT * FROM expected', 'I4 default privileges change nothing of all that');
+SELECT * FROM finish();
+ROLLBACK;

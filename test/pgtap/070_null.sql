@@ -1,0 +1,59 @@
+-- I9, I12: NULL for a parameter that needs a value is 22004, for one that does
+-- not it is the absence; never a silent pass.  All functions and parameters of
+-- the API, in turn.
+BEGIN;
+\ir lib/tenants.sql
+\o /dev/null
+
+-- Parameters for which NULL means something.
+CREATE TEMP TABLE optional (function text, parameter text);
+INSERT INTO optional SELECT f, unnest(p::text[]) FROM (VALUES
+	('register_principal', '{id,db_role,external_id}'), ('create_workspace', '{display_name}'),
+	('add_member', '{approval,reason}'), ('set_member_role', '{approval,reason}'), ('remove_member', '{approval,reason}'), ('transfer_ownership', '{approval,reason}'),
+	('provider_define', '{label,default_kind,value_pattern,limits,cost_micros}'),
+	('store', '{provider,kind,expires_at,description,tags,metadata,expected_version,approval,reason}'),
+	('reveal', '{version,field,owner,approval,reason}'), ('reveal_by_id', '{version,field,approval,reason}'), ('reveal_many', '{reason}'),
+	('reveal_env', '{names,reason}'), ('export_env', '{reason}'), ('resolve', '{kind}'), ('rotate', '{expected_version,approval,reason}'),
+	('promote', '{approval,reason}'), ('rollback_to', '{approval,reason}'), ('rename', '{approval,reason}'), ('delete_credential', '{approval,reason}'),
+	('destroy_credential', '{approval,reason}'), ('destroy_version', '{approval,reason}'), ('mark_verified', '{version,detail}'), ('verify_all', '{workspace}')) v (f, p);
+
+-- What is given for the others; a call with these alone succeeds, or fails for
+-- a reason that is not NULL.
+CREATE TEMP VIEW parameters AS
+	SELECT p.proname::text AS function, a.n, p.proargnames[a.n] AS parameter, p.proargtypes[a.n - 1] AS type, a.n > p.pronargs - p.pronargdefaults AS has_default,
+		CASE WHEN p.proargnames[a.n] = 'workspace' THEN quote_literal('acme')
+			 WHEN p.proargnames[a.n] IN ('credential', 'id') THEN quote_literal(pg_temp.credential('acme-shared')) || '::uuid'
+			 WHEN p.proargnames[a.n] = 'credentials' THEN format('ARRAY[%L]::uuid[]', pg_temp.credential('acme-shared'))
+			 WHEN p.proargnames[a.n] = 'principal' THEN quote_literal(pg_temp.principal('ks_viewer')) || '::uuid'
+			 WHEN p.proargnames[a.n] = 'permission' THEN quote_literal('view')
+			 WHEN p.proargnames[a.n] = 'profile' THEN quote_literal('client')
+			 WHEN p.proargnames[a.n] = 'role' AND p.proargtypes[a.n - 1] = 'name'::regtype THEN quote_literal('ks_anonymous')
+			 WHEN p.proargnames[a.n] = 'role' THEN quote_literal('viewer')
+			 WHEN p.proargnames[a.n] = 'category' THEN quote_literal('no_auth')
+			 WHEN p.proargnames[a.n] = 'provider' THEN quote_literal('openai')
+			 WHEN p.proargnames[a.n] = 'slug' THEN quote_literal('another')
+			 WHEN p.proargnames[a.n] = 'content' THEN quote_literal('A=b')
+			 WHEN p.proargtypes[a.n - 1] = 'integer'::regtype THEN '1'
+			 WHEN p.proargtypes[a.n - 1] = 'boolean'::regtype THEN 'true'
+			 WHEN p.proargtypes[a.n - 1] = 'jsonb'::regtype THEN quote_literal('{}')
+			 ELSE quote_literal('acme-shared') END AS good
+	FROM pg_proc p CROSS JOIN LATERAL generate_series(1, p.pronargs) a (n)
+	WHERE p.pronamespace = 'keystone'::regnamespace;
+CREATE TEMP VIEW calls AS
+	SELECT t.function, t.parameter, t.has_default, o.parameter IS NOT NULL AS optional,
+		format('SELECT * FROM keystone.%I(%s)', t.function, (
+			SELECT string_agg(format('%I => %s', u.parameter, CASE WHEN u.parameter = t.parameter THEN 'NULL' ELSE u.good END), ', ' ORDER BY u.n)
+			FROM parameters u WHERE u.function = t.function AND (NOT u.has_default OR u.parameter = t.parameter))) AS statement,
+		CASE WHEN t.function IN ('grant_access', 'revoke_access', 'provider_define', 'register_principal') THEN 'ks_dba' ELSE 'ks_owner' END AS caller
+	FROM parameters t LEFT JOIN optional o USING (function, parameter);
+\o
+
+SELECT plan((SELECT count(*) FROM calls)::int + 3);
+SELECT is_empty('SELECT function, parameter FROM optional EXCEPT SELECT function, parameter FROM parameters', 'the list of optional parameters is of parameters');
+SELECT is_empty('SELECT function, parameter FROM optional JOIN parameters USING (function, parameter) WHERE NOT has_default', 'they have defaults');
+SELECT cmp_ok((SELECT count(*) FROM calls)::int, '>', 100, 'there are calls');
+SELECT CASE WHEN optional THEN isnt(pg_temp.as_role(caller, statement), '22004', format('I12 %s takes NULL for %s', function, parameter))
+			ELSE is(pg_temp.as_role(caller, statement), '22004', format('I9 %s refuses NULL for %s', function, parameter)) END
+FROM calls ORDER BY function, parameter;
+SELECT * FROM finish();
+ROLLBACK;
