@@ -13,8 +13,8 @@
 #include "ks_hooks.h"
 #include "ks_keyring.h"
 #include "ks_keys.h"
+#include "ks_rights.h"
 #include "ks_shmem.h"
-#include "ks_tenant.h"
 #include "ks_worker.h"
 
 KS_MODULE_MAGIC;
@@ -39,7 +39,7 @@ _PG_init(void)
 	ks_guc_init();
 	ks_shmem_init(shmem_parts);
 	ks_keys_init();
-	ks_tenant_init();
+	ks_rights_init();
 	ks_worker_init();
 	ks_hooks_init();
 }

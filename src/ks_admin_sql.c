@@ -15,7 +15,8 @@
 #include "ks_error.h"
 #include "ks_keyring.h"
 #include "ks_keys.h"
-#include "ks_tenant.h"
+#include "ks_rights.h"
+#include "ks_rows.h"
 
 #define MANAGERS	(KS_PROFILE_ADMIN | KS_PROFILE_MONITOR)
 
@@ -90,6 +91,7 @@ ks_fn_health_checks(PG_FUNCTION_ARGS)
 	KsSealStatus status;
 	KsSetResult set;
 	bool		open;
+	char	   *foreign;
 
 	ks_enter(&call, MANAGERS);
 	ks_keyring_status(&status);
@@ -109,13 +111,17 @@ ks_fn_health_checks(PG_FUNCTION_ARGS)
 		add_check(&set, "root keys", pending == 0,
 				  psprintf(INT64_FORMAT " keys are wrapped by another root key than the first of the keyring", pending));
 	}
-	if (ks_keyring_has_mac_key())
+	if (open)
 	{
-		int64		forged = ks_tenant_count_forged();
+		int64		forged = ks_rows_count_forged();
 
 		add_check(&set, "row macs", forged == 0,
 				  psprintf(INT64_FORMAT " rows that give rights have no valid MAC and give nothing", forged));
 	}
+	foreign = ks_spi_foreign_object();
+	add_check(&set, "foreign objects", foreign == NULL,
+			  foreign == NULL ? "no table has a trigger or cascading foreign key of somebody else" :
+			  psprintf("%s: nothing is written until it is dropped", foreign));
 	add_check(&set, "role", true, RecoveryInProgress() ? "standby: metadata can be read, values not" : "primary");
 	return (Datum) 0;
 }

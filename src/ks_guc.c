@@ -19,6 +19,7 @@ int			ks_root_key_timeout = 10;
 int			ks_key_cache_ttl = 300;
 bool		ks_hints = true;
 int			ks_max_value_size = 64 * 1024;
+char	   *ks_authenticators = NULL;
 char	   *ks_trusted_definers = NULL;
 
 /*
@@ -116,6 +117,21 @@ define_vault_settings(void)
 							 /* context */ PGC_SIGHUP,
 							 /* flags */ GUC_UNIT_BYTE,
 							 /* hooks */ NULL, NULL, NULL);
+}
+
+static void
+define_identity_settings(void)
+{
+	DefineCustomStringVariable( /* name */ "keystone.authenticators",
+							    /* short_desc */ "Lists login roles that many users share.",
+							    /* long_desc */ "Administrators can name the login roles through which others are "
+							   "served, such as PostgREST's. The login role says nothing about the "
+							   "user there, so that it gives no identity.",
+							    /* valueAddr */ &ks_authenticators,
+							    /* bootValue */ "",
+							    /* context */ PGC_SIGHUP,
+							    /* flags */ GUC_LIST_INPUT,
+							    /* hooks */ check_role_list, NULL, NULL);
 
 	DefineCustomStringVariable( /* name */ "keystone.trusted_definers",
 							    /* short_desc */ "Lists roles whose SECURITY DEFINER functions act for the caller.",
@@ -134,6 +150,7 @@ ks_guc_init(void)
 {
 	define_root_key_settings();
 	define_vault_settings();
+	define_identity_settings();
 
 	/* A misspelt setting in the configuration is reported and dropped. */
 	MarkGUCPrefixReserved("keystone");

@@ -21,6 +21,7 @@ extern int	ks_root_key_timeout;	/* seconds for the command */
 extern int	ks_key_cache_ttl;	/* seconds, 0 keeps no key */
 extern bool ks_hints;
 extern int	ks_max_value_size;	/* bytes (shown in kB) */
+extern char *ks_authenticators; /* comma-separated role names */
 extern char *ks_trusted_definers;	/* comma-separated role names */
 
 /* Defines the settings.  Call it once, from _PG_init(). */

@@ -275,19 +275,26 @@ mark_parsed(ParseState *pstate, Query *query, JumbleState *jstate)
 		prev_post_parse_analyze_hook(pstate, query, jstate);
 
 	/* once for a text of many statements, and for what they call */
-	if (debug_query_string == NULL ||
-		(debug_query_string == seen && seen_at == GetCurrentStatementStartTimestamp()))
-		return;
-	seen = debug_query_string;
-	seen_at = GetCurrentStatementStartTimestamp();
-
-	if (marked_at != seen_at)
+	if (debug_query_string != NULL &&
+		(debug_query_string != seen || seen_at != GetCurrentStatementStartTimestamp()))
 	{
-		const char *function = find_secret(debug_query_string);
+		seen = debug_query_string;
+		seen_at = GetCurrentStatementStartTimestamp();
+		if (marked_at != seen_at)
+		{
+			const char *function = find_secret(debug_query_string);
 
-		if (function != NULL)
-			ks_hooks_mark_secret(function);
+			if (function != NULL)
+				ks_hooks_mark_secret(function);
+		}
 	}
+
+	/*
+	 * pg_stat_statements keeps the text of a utility statement with its
+	 * literals, unless the statement has no identifier.
+	 */
+	if (query->utilityStmt != NULL && marked_at == GetCurrentStatementStartTimestamp())
+		query->queryId = 0;
 }
 
 

@@ -6,7 +6,8 @@
  * There is no identity in background processes, in security-restricted
  * operations (ANALYZE, REFRESH, index expressions run by somebody else), nor
  * inside a SECURITY DEFINER function whose owner is not trusted: there, the
- * session's user is not the author of the statement.
+ * session's user is not the author of the statement.  Nor is there one where
+ * many share a login role: in the sessions of an authenticator.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,6 +18,7 @@
 #include "nodes/pg_list.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/varlena.h"
 
 #include "ks_guc.h"
@@ -30,15 +32,20 @@ ks_identity_set_loader(KsPrincipalOfRole loader)
 	principal_of_role = loader;
 }
 
+/* Whether a role's name stands in a setting that is a list of names. */
 static bool
-is_trusted_definer(Oid role)
+is_listed(Oid role, const char *list)
 {
-	char	   *name = GetUserNameFromId(role, true);
-	char	   *setting = pstrdup(ks_trusted_definers);
+	char	   *name;
+	char	   *setting;
 	List	   *names = NIL;
 	ListCell   *cell;
 	bool		found = false;
 
+	if (list[0] == '\0')
+		return false;
+	name = GetUserNameFromId(role, true);
+	setting = pstrdup(list);
 	if (name == NULL || !SplitIdentifierString(setting, ',', &names))
 		return false;
 	foreach(cell, names)
@@ -51,6 +58,18 @@ is_trusted_definer(Oid role)
 	return found;
 }
 
+/*
+ * PostgREST sets this for each request.  Its users share a login role, so none
+ * of them may be taken for it.
+ */
+static bool
+is_set(const char *setting)
+{
+	const char *value = GetConfigOption(setting, true, false);
+
+	return value != NULL && value[0] != '\0';
+}
+
 bool
 ks_identity_withheld(const char **why)
 {
@@ -59,7 +78,11 @@ ks_identity_withheld(const char **why)
 		*why = "background processes have no identity";
 	else if (InSecurityRestrictedOperation())
 		*why = "there is no identity in a security-restricted operation";
-	else if (InLocalUserIdChange() && !is_trusted_definer(GetUserId()))
+	else if (is_listed(GetSessionUserId(), ks_authenticators))
+		*why = "the login role is in keystone.authenticators, and requests through it are not identified in this version";
+	else if (is_set("request.jwt.claims"))
+		*why = "requests through PostgREST are not identified in this version";
+	else if (InLocalUserIdChange() && !is_listed(GetUserId(), ks_trusted_definers))
 		*why = "the owner of the SECURITY DEFINER function is not in keystone.trusted_definers";
 	return *why != NULL;
 }

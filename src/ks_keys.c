@@ -125,6 +125,26 @@ remember_root(const KsWrappedKey *key)
 	ks_spi_end(&spi);
 }
 
+/*
+ * A database without the key but with rows that it authenticates has lost it:
+ * a new one would make all of them worthless.
+ */
+static void
+refuse_second_mac_key(void)
+{
+	static KsPlan plan = {.sql =
+		"SELECT 1 WHERE EXISTS (SELECT FROM keystone.principals) OR EXISTS (SELECT FROM keystone.workspaces)"
+		" OR EXISTS (SELECT FROM keystone.members) OR EXISTS (SELECT FROM keystone_private.profile_grants)"
+	};
+	KsArgs		args = {0};
+	KsSpi		spi;
+
+	ks_spi_begin(&spi);
+	if (ks_spi_read(&plan, &args) > 0)
+		ks_error_sealed("the key that authenticates rows that give rights is missing from keystone_private.system_keys");
+	ks_spi_end(&spi);
+}
+
 static void
 make_mac_key(void)
 {
@@ -151,7 +171,10 @@ ks_keys_prepare(void)
 {
 	ks_keyring_require_open();
 	if (!ks_keyring_has_mac_key())
+	{
+		refuse_second_mac_key();
 		make_mac_key();
+	}
 }
 
 void

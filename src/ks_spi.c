@@ -5,8 +5,8 @@
  *
  * The owner is a superuser, so what runs here must be Keystone's own: names
  * are found in pg_catalog whatever the caller's search_path is, and a table
- * with somebody else's trigger is not written (GRANT ALL ON ALL TABLES gives
- * the right to make one).
+ * with somebody else's trigger, or with a foreign key that cascades, is not
+ * written (GRANT ALL ON ALL TABLES gives the right to make them).
  *
  *-------------------------------------------------------------------------
  */
@@ -23,6 +23,8 @@
 #include "utils/datum.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
+#include "utils/plancache.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/uuid.h"
@@ -30,8 +32,8 @@
 #include "ks_error.h"
 #include "ks_spi.h"
 
-/* True while no trigger but our own was seen since the last invalidation. */
-static bool triggers_checked = false;
+/* True while nothing foreign was seen since the last invalidation. */
+static bool foreign_checked = false;
 
 static Oid
 extension_owner(void)
@@ -84,27 +86,54 @@ relcache_changed(Datum arg, Oid relid)
 {
 	(void) arg;
 	(void) relid;
-	triggers_checked = false;
+	foreign_checked = false;
 }
 
 /*
- * Triggers fire as the current user.  Those that implement foreign keys are
- * internal, and switch to their table's owner by themselves.
+ * The first thing that somebody else has attached to a table of Keystone and
+ * that would run as the owner: a trigger, or a foreign key that makes our
+ * changes cascade to a table with triggers.  palloc'd; NULL when there is none.
  */
-static void
-check_triggers(void)
+char *
+ks_spi_foreign_object(void)
 {
-	static bool registered = false;
 	static KsPlan plan = {.sql =
-		"SELECT t.tgname::text FROM pg_trigger t"
-		" JOIN pg_class c ON c.oid = t.tgrelid"
-		" JOIN pg_proc p ON p.oid = t.tgfoid"
+		"SELECT format('trigger %I of table %s', t.tgname, t.tgrelid::regclass)"
+		" FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_proc p ON p.oid = t.tgfoid"
 		" WHERE c.relnamespace IN ('keystone'::regnamespace, 'keystone_private'::regnamespace)"
 		" AND NOT t.tgisinternal AND p.pronamespace <> 'keystone_private'::regnamespace"
+		" UNION ALL "
+		"SELECT format('foreign key %I of table %s', k.conname, k.conrelid::regclass)"
+		" FROM pg_constraint k JOIN pg_class r ON r.oid = k.confrelid JOIN pg_class c ON c.oid = k.conrelid"
+		" WHERE k.contype = 'f'"
+		" AND r.relnamespace IN ('keystone'::regnamespace, 'keystone_private'::regnamespace)"
+		" AND c.relnamespace NOT IN ('keystone'::regnamespace, 'keystone_private'::regnamespace)"
+		" AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd'))"
+		" LIMIT 1"
 	};
 	KsArgs		args = {0};
+	KsSpi		spi;
+	char	   *found = NULL;
 
-	if (triggers_checked)
+	ks_spi_begin(&spi);
+	if (ks_spi_read(&plan, &args) > 0)
+		found = ks_col_text(&spi, 0, 1);
+	ks_spi_end(&spi);
+	return found;
+}
+
+/*
+ * Called with the lock on the table that is about to be written: that lock
+ * excludes CREATE TRIGGER and ADD FOREIGN KEY until the transaction ends, and
+ * with it came the invalidation of those that were committed before.
+ */
+static void
+refuse_foreign_objects(void)
+{
+	static bool registered = false;
+	char	   *found;
+
+	if (foreign_checked)
 		return;
 	if (!registered)
 	{
@@ -113,12 +142,13 @@ check_triggers(void)
 	}
 
 	/* Set before looking: an invalidation that arrives meanwhile counts. */
-	triggers_checked = true;
-	if (ks_spi_read(&plan, &args) > 0)
+	foreign_checked = true;
+	found = ks_spi_foreign_object();
+	if (found != NULL)
 	{
-		triggers_checked = false;
-		ks_error_denied("a table of Keystone has a trigger that is not its own",
-						"Drop the trigger: it would run with the rights of the extension's owner.");
+		foreign_checked = false;
+		ks_error_denied("a table of Keystone has a trigger or foreign key that is not its own",
+						psprintf("Drop the %s: what it does would run with the rights of the extension's owner.", found));
 	}
 }
 
@@ -128,7 +158,6 @@ ks_spi_begin_write(KsSpi *spi)
 	if (XactReadOnly || RecoveryInProgress())
 		ks_error_read_only();
 	ks_spi_begin(spi);
-	check_triggers();
 }
 
 static void
@@ -236,12 +265,24 @@ make_plan(KsPlan *plan, const KsArgs *args)
 		elog(ERROR, "SPI_keepplan failed");
 }
 
+/* Takes the locks of a plan's tables: they are held until the transaction ends. */
+static void
+lock_tables(KsPlan *plan)
+{
+	CachedPlan *cached = SPI_plan_get_cached_plan(plan->plan);
+
+	if (cached == NULL)
+		elog(ERROR, "plan has more than one statement");
+	ReleaseCachedPlan(cached, CurrentResourceOwner);
+}
+
 static uint64
-run(KsPlan *plan, const KsArgs *args, Snapshot snapshot, bool read_only)
+run(KsPlan *plan, const KsArgs *args, bool read_only)
 {
 	Datum		values[KS_ARGS_MAX];
 	int			guc_level = -1;
 	int			result;
+	Snapshot	snapshot;
 
 	memcpy(values, args->values, sizeof(values));
 	if (plan->plan == NULL || !SPI_plan_is_valid(plan->plan))
@@ -253,6 +294,14 @@ run(KsPlan *plan, const KsArgs *args, Snapshot snapshot, bool read_only)
 		if (plan->plan == NULL)
 			make_plan(plan, args);
 	}
+	if (!read_only)
+	{
+		lock_tables(plan);
+		refuse_foreign_objects();
+	}
+
+	/* In parallel mode no newer snapshot may be taken than the query's own. */
+	snapshot = IsInParallelMode() ? GetActiveSnapshot() : GetLatestSnapshot();
 	result = SPI_execute_snapshot(plan->plan, values, args->nulls, snapshot,
 								  InvalidSnapshot, read_only, true, 0);
 	if (result < 0)
@@ -265,16 +314,13 @@ run(KsPlan *plan, const KsArgs *args, Snapshot snapshot, bool read_only)
 uint64
 ks_spi_read(KsPlan *plan, const KsArgs *args)
 {
-	/* In parallel mode no newer snapshot may be taken than the query's own. */
-	Snapshot	snapshot = IsInParallelMode() ? GetActiveSnapshot() : GetLatestSnapshot();
-
-	return run(plan, args, snapshot, true);
+	return run(plan, args, true);
 }
 
 uint64
 ks_spi_write(KsPlan *plan, const KsArgs *args)
 {
-	uint64		rows = run(plan, args, GetLatestSnapshot(), false);
+	uint64		rows = run(plan, args, false);
 
 	/* So that the next read of this call sees it. */
 	CommandCounterIncrement();

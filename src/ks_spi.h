@@ -47,11 +47,12 @@ typedef struct KsSpi
 extern void ks_spi_begin(KsSpi *spi);
 extern void ks_spi_end(KsSpi *spi);
 
-/*
- * As ks_spi_begin(), for statements that write.  42501 when a table of
- * Keystone has a trigger that is not Keystone's own: it would run as the owner.
- */
+/* As ks_spi_begin(), for statements that write: 25006 where nothing can. */
 extern void ks_spi_begin_write(KsSpi *spi);
+
+/* What somebody else has attached to a table of Keystone and that would run
+ * as the owner, palloc'd; NULL when there is nothing. */
+extern char *ks_spi_foreign_object(void);
 
 /* For all of them, NULL or a false flag is SQL NULL. */
 extern void ks_arg_uuid(KsArgs *args, const uint8 *uuid);
@@ -68,7 +69,7 @@ extern void ks_arg_datum(KsArgs *args, bool present, Oid type, Datum value);
  * Runs a plan and returns the number of rows; they are in SPI_tuptable.
  * ks_spi_read() sees what is committed at this moment, also under REPEATABLE
  * READ, and this transaction's own changes.  ks_spi_write() also locks and
- * writes.
+ * writes; 42501 while there is a foreign object.
  */
 extern uint64 ks_spi_read(KsPlan *plan, const KsArgs *args);
 extern uint64 ks_spi_write(KsPlan *plan, const KsArgs *args);

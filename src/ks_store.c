@@ -118,7 +118,7 @@ ks_store_find(const KsName *name, int32 version, KsCredential *credential, KsSea
 		" FROM keystone_private.credentials c" SEALED_JOINS("$7")
 		" WHERE c.workspace_id = $1 AND c.environment = $2 AND c.folded_name = $3 AND c.deleted_at IS NULL"
 		" AND ((c.owner = $4 AND $5) OR (c.owner IS NULL AND $6))"
-		" ORDER BY c.owner NULLS LAST LIMIT 1"
+		" ORDER BY c.current_version IS NULL, c.owner NULLS LAST LIMIT 1"
 	};
 	KsArgs		args = {0};
 	KsSpi		spi;
@@ -186,7 +186,7 @@ ks_store_list(const uint8 workspace[KS_ID_LEN], const char *environment, const u
 		"SELECT id FROM (SELECT DISTINCT ON (c.folded_name) c.id, c.folded_name"
 		" FROM keystone_private.credentials c"
 		" WHERE c.workspace_id = $1 AND c.environment = $2 AND c.deleted_at IS NULL"
-		" AND (c.owner IS NULL OR c.owner = $3)"
+		" AND c.current_version IS NOT NULL AND (c.owner IS NULL OR c.owner = $3)"
 		" ORDER BY c.folded_name, c.owner NULLS LAST) x ORDER BY folded_name COLLATE \"C\""
 	};
 	KsArgs		args = {0};
@@ -233,7 +233,7 @@ ks_store_resolve(const uint8 workspace[KS_ID_LEN], const char *environment, cons
 	return found;
 }
 
-/* The columns that insert and update have in common: $3 to $13. */
+/* The columns that insert and update have in common: $1 to $11. */
 static void
 add_metadata(KsArgs *args, const KsCredential *c)
 {

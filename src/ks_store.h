@@ -78,7 +78,7 @@ extern bool ks_store_find_id(const uint8 id[KS_ID_LEN], int32 version,
 /* Locks a credential's row and reads it again; false when it is gone. */
 extern bool ks_store_lock(KsCredential *credential);
 
-/* Ids of what is not deleted in an environment: own before shared of the same
+/* Ids of what has a current version in an environment: own before shared of the same
  * name, ordered by name.  *ids is palloc'd, 16 bytes each. */
 extern int	ks_store_list(const uint8 workspace[KS_ID_LEN], const char *environment,
 						  const uint8 *owner, uint8 (**ids)[KS_ID_LEN]);
@@ -97,11 +97,10 @@ extern bool ks_store_insert(const KsCredential *credential, const uint8 by[KS_ID
 /* Writes what a credential's columns say now; 23505 when the name is taken. */
 extern void ks_store_update(const KsCredential *credential);
 
-/* Adds a version with its ciphertext. */
+/* Adds a version with its ciphertext, pending for now; writes last_version. */
 typedef struct KsNewVersion
 {
 	int32		version;
-	const char *state;			/* current or pending */
 	int32		source_version; /* 0 when it is no roll-back */
 	const bytea *envelope;
 	int32		key_version;
@@ -112,7 +111,7 @@ typedef struct KsNewVersion
 extern void ks_store_add_version(const KsCredential *credential, const KsNewVersion *version);
 
 /* Makes one version current and the one that was so previous; writes hint,
- * current_version, last_version and last_rotated_at of the credential. */
+ * current_version and last_rotated_at of the credential. */
 extern void ks_store_set_current(const KsCredential *credential, int32 version);
 
 /* Replaces a version's ciphertext. */

@@ -26,6 +26,9 @@
 #include "ks_text.h"
 #include "ks_value.h"
 
+/* Slugs of personal workspaces begin with it, and no others. */
+#define PERSONAL_PREFIX		"personal-"
+
 PG_FUNCTION_INFO_V1(ks_fn_current_principal);
 /* current_principal() returns uuid */
 Datum
@@ -116,7 +119,7 @@ ks_fn_whoami(PG_FUNCTION_ARGS)
 			nulls[2] = false;
 		}
 	}
-	n = ks_tenant_memberships(&call, &members);
+	n = ks_memberships(&call, &members);
 	values[4] = JsonbPGetDatum(workspaces_json(members, n));
 	return ks_row_result(fcinfo, values, nulls);
 }
@@ -146,9 +149,9 @@ ks_fn_has_permission(PG_FUNCTION_ARGS)
 	bool		is_id = ks_text_uuid(word, id);
 	int			n;
 
-	/* Not ks_tenant_membership(): a workspace that is not there is no error. */
+	/* Not ks_membership(): a workspace that is not there is no error. */
 	ks_enter(&call, 0);
-	n = ks_tenant_memberships(&call, &members);
+	n = ks_memberships(&call, &members);
 	for (int i = 0; i < n; i++)
 	{
 		if (is_id ? memcmp(members[i].workspace, id, KS_ID_LEN) == 0 : strcmp(members[i].slug, word) == 0)
@@ -169,7 +172,7 @@ ks_fn_permitted_workspaces(PG_FUNCTION_ARGS)
 	int			n;
 
 	ks_enter(&call, 0);
-	n = ks_tenant_memberships(&call, &members);
+	n = ks_memberships(&call, &members);
 	ks_set_begin(fcinfo, false, &set);
 	for (int i = 0; i < n; i++)
 	{
@@ -216,11 +219,20 @@ check_role_exists(const char *parameter, const char *role)
 		ks_error_invalid(parameter, "the name of an existing database role", NULL);
 }
 
+/* The nil uuid stands for "shared" in an index. */
+static bool
+is_nil(const uint8 *id)
+{
+	static const uint8 nil[KS_ID_LEN] = {0};
+
+	return memcmp(id, nil, KS_ID_LEN) == 0;
+}
+
 static bool
 holds_workspace_somewhere(const KsCall *call)
 {
 	KsMembership *members;
-	int			n = ks_tenant_memberships(call, &members);
+	int			n = ks_memberships(call, &members);
 
 	for (int i = 0; i < n; i++)
 	{
@@ -259,8 +271,13 @@ ks_fn_register_principal(PG_FUNCTION_ARGS)
 		 external_id != NULL || !holds_workspace_somewhere(&call)))
 		ks_error_denied("permission denied",
 						"This needs the profile admin; holders of workspace may register a service without id, role and external id.");
+	/* The id of a token's principal can be computed before it first appears. */
+	if (id != NULL && principal.db_role != NULL && !superuser_arg(call.actor.role))
+		ks_error_denied("permission denied", "Only a superuser binds a database role to an id of its choice.");
 	if (principal.db_role != NULL)
 		check_role_exists("db_role", principal.db_role);
+	if (id != NULL && is_nil(id))
+		ks_error_invalid("id", "another uuid than the nil one", NULL);
 
 	ks_keys_prepare();
 	if (id != NULL)
@@ -325,9 +342,9 @@ ks_fn_create_workspace(PG_FUNCTION_ARGS)
 	char	   *slug = text_to_cstring(given);
 
 	ks_enter(&call, KS_PROFILE_CLIENT);
-	if (!ks_text_is_slug(slug))
+	if (!ks_text_is_slug(slug) || strncmp(slug, PERSONAL_PREFIX, strlen(PERSONAL_PREFIX)) == 0)
 		ks_error_invalid("slug",
-						 "1 to 63 lower-case letters, digits and single hyphens between them, and not shaped like a uuid",
+						 "1 to 63 lower-case letters, digits and single hyphens between them, not shaped like a uuid, and not beginning with personal-",
 						 NULL);
 	ks_keys_prepare();
 	get_or_make_principal(&call);
@@ -357,7 +374,7 @@ ks_fn_personal_workspace(PG_FUNCTION_ARGS)
 	ks_keys_prepare();
 	get_or_make_principal(&call);
 	ks_text_from_uuid(call.actor.principal, word);
-	slug = psprintf("personal-%s", word);
+	slug = psprintf(PERSONAL_PREFIX "%s", word);
 	return make_workspace(&call, slug, "Personal workspace", true);
 }
 
@@ -385,21 +402,21 @@ get_extra_permissions(FunctionCallInfo fcinfo, int n)
 	return bits;
 }
 
-static void
-check_extra(FunctionCallInfo fcinfo, int n)
-{
-	ks_check_extra(!PG_ARGISNULL(n), ks_arg_get_text_or_null(fcinfo, n + 1),
-				   PG_ARGISNULL(n + 2) ? NULL : PG_GETARG_JSONB_P(n + 2));
-}
-
 /* The caller's membership after the workspace's lock was taken. */
 static void
 lock_workspace(const KsCall *call, const text *workspace, KsMembership *member)
 {
-	ks_tenant_membership(call, workspace, member);
+	ks_membership(call, workspace, member);
 	ks_tenant_lock(member->workspace);
-	if (!ks_tenant_membership_of(call, member->workspace, member))
+	if (!ks_membership_of(call, member->workspace, member))
 		ks_error_not_found(NULL);
+}
+
+static void
+check_not_personal(const KsMembership *me)
+{
+	if (me->personal)
+		ks_error_denied("a personal workspace keeps its owner", NULL);
 }
 
 /* The role and permissions to give, none of which the giver lacks. */
@@ -412,6 +429,8 @@ get_role(FunctionCallInfo fcinfo, const KsMembership *giver, uint32 *extra)
 	*extra = get_extra_permissions(fcinfo, 3);
 	if (given == 0)
 		ks_error_invalid("role", "one of owner, admin, operator, viewer, auditor, service", NULL);
+	if (strcmp(role, "owner") == 0)
+		check_not_personal(giver);
 	given |= *extra;
 	if ((given & ~giver->permissions) != 0 || (strcmp(role, "owner") == 0 && !giver->owner))
 		ks_error_denied("permission denied", "Nobody gives more than they have.");
@@ -425,21 +444,21 @@ ks_fn_add_member(PG_FUNCTION_ARGS)
 {
 	KsCall		call;
 	KsMembership me;
-	KsMemberRow row;
+	KsMember	row;
 	const uint8 *principal = ks_arg_get_uuid(fcinfo, 1, "principal");
 	const char *role;
 	uint32		extra;
 
 	ks_enter_known(&call, KS_PROFILE_CLIENT);
-	check_extra(fcinfo, 4);
+	ks_check_extra_args(fcinfo, 4);
 	ks_keys_prepare();
 	lock_workspace(&call, ks_arg_get_text_or_null(fcinfo, 0), &me);
-	ks_tenant_require(&me, KS_PERM_WORKSPACE);
+	ks_require(&me, KS_PERM_WORKSPACE);
 	role = get_role(fcinfo, &me, &extra);
 	if (!ks_tenant_principal_exists(principal))
 		ks_error_not_found(NULL);
 	ks_tenant_get_member(me.workspace, principal, &row);
-	if (row.present)
+	if (row.counts)
 		ks_error_duplicate("the principal is a member already", NULL);
 	ks_tenant_put_member(me.workspace, principal, role, extra, call.actor.principal);
 	PG_RETURN_VOID();
@@ -447,16 +466,16 @@ ks_fn_add_member(PG_FUNCTION_ARGS)
 
 /* Whether the member may be changed by somebody: an owner only by an owner. */
 static void
-check_may_change(const KsMembership *me, const KsMemberRow *row)
+check_may_change(const KsMembership *me, const KsMember *row)
 {
-	if (strcmp(row->role, "owner") == 0 && !me->owner)
+	if (row->counts && strcmp(row->role, "owner") == 0 && !me->owner)
 		ks_error_denied("permission denied", "Only an owner changes an owner.");
 }
 
 static void
-check_last_owner(const KsMemberRow *row)
+check_last_owner(const KsMember *row)
 {
-	if (strcmp(row->role, "owner") == 0 && row->owners <= 1)
+	if (row->counts && strcmp(row->role, "owner") == 0 && row->owners <= 1)
 		ks_error_denied("the last owner stays owner",
 						"Make another member the owner first: keystone.transfer_ownership().");
 }
@@ -468,19 +487,19 @@ ks_fn_set_member_role(PG_FUNCTION_ARGS)
 {
 	KsCall		call;
 	KsMembership me;
-	KsMemberRow row;
+	KsMember	row;
 	const uint8 *principal = ks_arg_get_uuid(fcinfo, 1, "principal");
 	const char *role;
 	uint32		extra;
 
 	ks_enter_known(&call, KS_PROFILE_CLIENT);
-	check_extra(fcinfo, 4);
+	ks_check_extra_args(fcinfo, 4);
 	ks_keys_prepare();
 	lock_workspace(&call, ks_arg_get_text_or_null(fcinfo, 0), &me);
-	ks_tenant_require(&me, KS_PERM_WORKSPACE);
+	ks_require(&me, KS_PERM_WORKSPACE);
 	role = get_role(fcinfo, &me, &extra);
 	ks_tenant_get_member(me.workspace, principal, &row);
-	if (!row.present)
+	if (!row.counts)
 		ks_error_not_found(NULL);
 	check_may_change(&me, &row);
 	if (strcmp(role, "owner") != 0)
@@ -496,7 +515,7 @@ ks_fn_remove_member(PG_FUNCTION_ARGS)
 {
 	KsCall		call;
 	KsMembership me = {0};
-	KsMemberRow row;
+	KsMember	row;
 	const uint8 *principal = ks_arg_get_uuid(fcinfo, 1, "principal");
 	const text *workspace = ks_arg_get_text(fcinfo, 0, "workspace");
 	bool		admin;
@@ -506,7 +525,7 @@ ks_fn_remove_member(PG_FUNCTION_ARGS)
 	admin = (call.profiles & KS_PROFILE_ADMIN) != 0;
 	self = call.actor.source != KS_SOURCE_ANONYMOUS &&
 		memcmp(principal, call.actor.principal, KS_ID_LEN) == 0;
-	check_extra(fcinfo, 2);
+	ks_check_extra_args(fcinfo, 2);
 	ks_keys_prepare();
 	if (admin)
 	{
@@ -518,7 +537,7 @@ ks_fn_remove_member(PG_FUNCTION_ARGS)
 	{
 		lock_workspace(&call, workspace, &me);
 		if (!self)
-			ks_tenant_require(&me, KS_PERM_WORKSPACE);
+			ks_require(&me, KS_PERM_WORKSPACE);
 	}
 	ks_tenant_get_member(me.workspace, principal, &row);
 	if (!row.present)
@@ -538,17 +557,18 @@ ks_fn_transfer_ownership(PG_FUNCTION_ARGS)
 {
 	KsCall		call;
 	KsMembership me;
-	KsMemberRow row;
+	KsMember	row;
 	const uint8 *principal = ks_arg_get_uuid(fcinfo, 1, "principal");
 
 	ks_enter_known(&call, KS_PROFILE_CLIENT);
-	check_extra(fcinfo, 2);
+	ks_check_extra_args(fcinfo, 2);
 	ks_keys_prepare();
 	lock_workspace(&call, ks_arg_get_text_or_null(fcinfo, 0), &me);
 	if (!me.owner)
 		ks_error_denied("permission denied", "Only an owner transfers the ownership.");
+	check_not_personal(&me);
 	ks_tenant_get_member(me.workspace, principal, &row);
-	if (!row.present)
+	if (!row.counts)
 		ks_error_not_found(NULL);
 	if (memcmp(principal, call.actor.principal, KS_ID_LEN) == 0)
 		PG_RETURN_VOID();
@@ -592,7 +612,8 @@ ks_fn_revoke_access(PG_FUNCTION_ARGS)
 		ks_error_null("role");
 	profile = get_profile(fcinfo, 1);
 	ks_keys_prepare();
-	if (!ks_tenant_revoke(NameStr(*PG_GETARG_NAME(0)), profile))
+	if (!ks_tenant_revoke(NameStr(*PG_GETARG_NAME(0)), profile,
+						  GetUserNameFromId(call.actor.session_role, false)))
 		ks_error_not_found("The role does not have the profile.");
 	PG_RETURN_VOID();
 }
@@ -638,6 +659,7 @@ ks_fn_provider_define(PG_FUNCTION_ARGS)
 	if (provider.cost_micros < 0)
 		ks_error_invalid("cost_micros", "0 or greater", NULL);
 	provider.enabled = ks_arg_get_bool(fcinfo, 7, "enabled");
+	ks_keys_prepare();
 	ks_tenant_define_provider(&provider, GetUserNameFromId(call.actor.session_role, false));
 	PG_RETURN_VOID();
 }
@@ -663,8 +685,8 @@ ks_fn_provider_configure(PG_FUNCTION_ARGS)
 	if (!JB_ROOT_IS_OBJECT(config) || VARSIZE_ANY_EXHDR(config) > KS_METADATA_MAX)
 		ks_error_invalid("config", psprintf("a JSON object of at most %d bytes", KS_METADATA_MAX), NULL);
 	ks_keys_prepare();
-	ks_tenant_membership(&call, ks_arg_get_text_or_null(fcinfo, 0), &member);
-	ks_tenant_require(&member, KS_PERM_WORKSPACE);
+	ks_membership(&call, ks_arg_get_text_or_null(fcinfo, 0), &member);
+	ks_require(&member, KS_PERM_WORKSPACE);
 	if (!ks_tenant_provider(member.workspace, name, &provider))
 		ks_error_invalid("provider", "one of keystone.providers", NULL);
 	ks_tenant_configure_provider(member.workspace, name, mode, JsonbPGetDatum(config),

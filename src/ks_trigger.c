@@ -11,7 +11,7 @@
 #include "utils/rel.h"
 
 #include "ks_error.h"
-#include "ks_tenant.h"
+#include "ks_rights.h"
 
 static TriggerData *
 trigger_data(FunctionCallInfo fcinfo)
@@ -30,7 +30,7 @@ ks_fn_invalidate(PG_FUNCTION_ARGS)
 {
 	TriggerData *data = trigger_data(fcinfo);
 
-	ks_tenant_changed(RelationGetRelid(data->tg_relation));
+	ks_rights_changed(RelationGetRelid(data->tg_relation));
 	return PointerGetDatum(NULL);
 }
 

@@ -4,7 +4,8 @@
  *	  What can be told about a value.
  *
  * The server's JSON parser is used below the level at which it reports
- * errors, because its reports quote the text.
+ * errors, because its reports quote the text.  So is its regular expression
+ * matcher, whose SQL functions leave a copy of the value in freed memory.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,7 +13,9 @@
 
 #include "catalog/pg_collation.h"
 #include "common/jsonapi.h"
+#include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
+#include "regex/regex.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
@@ -59,6 +62,7 @@ field_start(void *state, char *name, bool isnull)
 	KS_JSON_CONTINUE;
 }
 
+/* The token is this function's: what is not wanted is wiped. */
 static KS_JSON_ACTION
 scalar(void *state, char *token, JsonTokenType type)
 {
@@ -66,6 +70,8 @@ scalar(void *state, char *token, JsonTokenType type)
 
 	if (search->start != NULL && search->lexer->lex_level == 1 && type == JSON_TOKEN_STRING)
 		search->string = token;
+	else if (token != NULL)
+		ks_wipe(token, strlen(token));
 	KS_JSON_CONTINUE;
 }
 
@@ -81,6 +87,9 @@ field_end(void *state, char *name, bool isnull)
 		search->result = KS_FIELD_MISSING;
 	else
 	{
+		if (search->found != NULL)
+			ks_wipe(search->found, search->found_len);	/* the last of several
+														 * counts */
 		if (search->string != NULL)
 			search->found = search->string;
 		else
@@ -113,10 +122,14 @@ ks_value_field(const char *value, size_t len, const char *field, char **field_va
 	memcpy(copy, value, len);
 	copy[len] = '\0';
 	search.lexer = ks_json_lexer(copy, len);
+
+	/* Room for the longest string, so that no grown buffer leaves a copy. */
+	enlargeStringInfo(search.lexer->strval, (int) len);
 	if (pg_parse_json(search.lexer, &actions) != JSON_SUCCESS || !search.object)
 		result = KS_FIELD_NO_OBJECT;
 	else
 		result = search.result;
+	ks_wipe(search.lexer->strval->data, search.lexer->strval->maxlen);
 
 	MemoryContextSwitchTo(old);
 	if (result == KS_FIELD_FOUND)
@@ -125,8 +138,9 @@ ks_value_field(const char *value, size_t len, const char *field, char **field_va
 		memcpy(*field_value, search.found, search.found_len);
 		(*field_value)[search.found_len] = '\0';
 		*field_len = search.found_len;
-		ks_wipe(search.found, search.found_len);
 	}
+	if (search.found != NULL)
+		ks_wipe(search.found, search.found_len);
 	MemoryContextDelete(work);
 	return result;
 }
@@ -134,16 +148,17 @@ ks_value_field(const char *value, size_t len, const char *field, char **field_va
 bool
 ks_value_matches(const char *value, size_t len, const char *pattern)
 {
-	text	   *copy = ks_secret_alloc(CurrentMemoryContext, VARHDRSZ + len);
-	bool		matches;
+	pg_wchar   *wide = ks_secret_alloc(CurrentMemoryContext, (len + 1) * sizeof(pg_wchar));
+	regex_t    *regex = RE_compile_and_cache(cstring_to_text(pattern), REG_ADVANCED, C_COLLATION_OID);
+	int			n = pg_mb2wchar_with_len(value, wide, (int) len);
+	int			result = pg_regexec(regex, wide, n, 0, NULL, 0, NULL, 0);
 
-	SET_VARSIZE(copy, VARHDRSZ + len);
-	memcpy(VARDATA(copy), value, len);
-	matches = DatumGetBool(DirectFunctionCall2Coll(textregexeq, C_COLLATION_OID,
-												   PointerGetDatum(copy),
-												   CStringGetTextDatum(pattern)));
-	ks_secret_wipe(copy);
-	return matches;
+	ks_secret_wipe(wide);
+	if (result != REG_OKAY && result != REG_NOMATCH)
+		ereport(ERROR,
+				errcode(ERRCODE_INVALID_REGULAR_EXPRESSION),
+				errmsg("regular expression of the provider could not be applied"));
+	return result == REG_OKAY;
 }
 
 /* Whether a host is made of what hosts are made of, so that a part of a

@@ -17,6 +17,7 @@
 #include "ks_guc.h"
 #include "ks_keys.h"
 #include "ks_mem.h"
+#include "ks_text.h"
 #include "ks_value.h"
 #include "ks_vault.h"
 
@@ -50,6 +51,8 @@ ks_vault_raise(const KsProblem *problem)
 		case KS_ERRCODE_NOT_FOUND:
 			ks_error_not_found(problem->detail);
 		case KS_ERRCODE_SEALED:
+			if (problem->shredded)
+				ks_error_shredded();
 			ks_error_sealed(problem->reason);
 		case ERRCODE_DATA_CORRUPTED:
 			ks_error_damaged(problem->reason);
@@ -67,14 +70,17 @@ ks_vault_may(const KsCall *call, const KsCredential *credential, KsAccess access
 		[KS_ACCESS_REVEAL] = KS_PERM_REVEAL,
 		[KS_ACCESS_STORE] = KS_PERM_STORE,
 		[KS_ACCESS_ROTATE] = KS_PERM_ROTATE,
-		[KS_ACCESS_SWITCH] = KS_PERM_STORE,
+		[KS_ACCESS_STOP] = KS_PERM_STORE,
 		[KS_ACCESS_DESTROY] = KS_PERM_WORKSPACE,
 	};
 	bool		own;
 
-	if (!ks_tenant_membership_of(call, credential->workspace, member) ||
+	if (!ks_membership_of(call, credential->workspace, member) ||
 		!(member->permissions & KS_PERM_VIEW))
 		return refuse_not_found(problem);
+	if (!member->verified && access != KS_ACCESS_SEE)
+		return refuse(problem, KS_ERRCODE_SEALED, "the vault is sealed", NULL,
+					  "rights cannot be verified while the vault is sealed");
 
 	own = credential->personal &&
 		memcmp(credential->owner, call->actor.principal, KS_ID_LEN) == 0;
@@ -84,7 +90,7 @@ ks_vault_may(const KsCall *call, const KsCredential *credential, KsAccess access
 	{
 		if (!(member->permissions & KS_PERM_WORKSPACE))
 			return refuse_not_found(problem);
-		if (access == KS_ACCESS_SEE || access == KS_ACCESS_SWITCH)
+		if (access == KS_ACCESS_SEE || access == KS_ACCESS_STOP)
 			return true;
 		return refuse(problem, ERRCODE_INSUFFICIENT_PRIVILEGE, "permission denied",
 					  "A personal credential is its owner's.", NULL);
@@ -95,7 +101,10 @@ ks_vault_may(const KsCall *call, const KsCredential *credential, KsAccess access
 	return true;
 }
 
-/* The address that a version's ciphertext is bound to. */
+/*
+ * The authenticated data of a version's ciphertext.  Returns its length, 0
+ * when the row's texts are longer than any that was sealed.
+ */
 static size_t
 make_aad(const KsCredential *c, int32 version, const uint8 *key_id, const uint8 *header,
 		 uint8 aad[KS_AAD_MAX])
@@ -114,7 +123,6 @@ make_aad(const KsCredential *c, int32 version, const uint8 *key_id, const uint8 
 		.expires_at = c->expires_at,
 	};
 	StringInfoData json;
-	size_t		len;
 
 	initStringInfo(&json);
 	(void) JsonbToCString(&json, &c->metadata->root, VARSIZE(c->metadata));
@@ -122,10 +130,7 @@ make_aad(const KsCredential *c, int32 version, const uint8 *key_id, const uint8 
 		ks_error_crypto("compute a digest");
 	pfree(json.data);
 
-	len = ks_address_aad(&address, header, aad);
-	if (len == 0)
-		elog(ERROR, "credential's address is too long");
-	return len;
+	return ks_address_aad(&address, header, aad);
 }
 
 static bool
@@ -138,9 +143,12 @@ open_with_key(const KsCredential *credential, const KsSealed *sealed, const KsEn
 								   envelope->header, aad);
 	size_t		padded = envelope->sealed_len - KS_TAG_LEN;
 	char	   *buf = ks_secret_alloc(CurrentMemoryContext, padded + 1);
-	KsCryptoResult result = ks_aead_open(key, envelope->nonce, aad, aad_len,
-										 envelope->sealed, envelope->sealed_len, buf);
+	KsCryptoResult result;
 
+	if (aad_len == 0)
+		return refuse_damaged(problem, "the credential's row was edited");
+	result = ks_aead_open(key, envelope->nonce, aad, aad_len,
+						  envelope->sealed, envelope->sealed_len, buf);
 	if (result == KS_CRYPTO_FORGED)
 	{
 		if (ks_sha256(aad, aad_len, digest) != KS_CRYPTO_OK)
@@ -166,13 +174,20 @@ ks_vault_open(const KsCredential *credential, const KsSealed *sealed, KsValue *v
 
 	if (sealed->envelope == NULL)
 		return refuse_damaged(problem, "the ciphertext is missing");
+
+	/* It is by this column that names are looked up. */
+	if (strcmp(ks_text_fold(credential->name), credential->folded_name) != 0)
+		return refuse_damaged(problem, "the credential's row was edited: folded_name is not that of name");
 	if (!ks_envelope_parse(sealed->envelope, sealed->envelope_len, &envelope) ||
 		envelope.algorithm != KS_ALG_XAES_256_GCM ||
 		envelope.key_version != (uint32) sealed->key_version)
 		return refuse_damaged(problem, "the envelope is damaged");
 	if (!sealed->has_key)
+	{
+		problem->shredded = true;
 		return refuse(problem, KS_ERRCODE_SEALED, "the workspace's keys were destroyed", NULL,
 					  psprintf("version %d of the workspace's key was destroyed", sealed->key_version));
+	}
 
 	switch (ks_keyring_workspace_key(&sealed->key, &key))
 	{
@@ -204,6 +219,8 @@ ks_vault_reveal(const KsCall *call, const KsCredential *credential, const KsSeal
 		return refuse(problem, ERRCODE_INSUFFICIENT_PRIVILEGE, "the credential is not active", NULL, NULL);
 	if (credential->has_expiry && credential->expires_at <= GetCurrentTimestamp())
 		return refuse(problem, ERRCODE_INSUFFICIENT_PRIVILEGE, "the credential has expired", NULL, NULL);
+	if (sealed->version == credential->current_version && strcmp(sealed->state, "current") != 0)
+		return refuse_damaged(problem, "the credential's row was edited: current_version is not the current version");
 	return ks_vault_open(credential, sealed, value, problem);
 }
 
@@ -237,6 +254,8 @@ seal(const KsCredential *credential, int32 version, const KsValue *value, Sealin
 	if (ks_random(out + KS_ENVELOPE_HEADER_LEN, KS_NONCE_LEN) != KS_CRYPTO_OK)
 		ks_error_crypto("draw random bytes");
 	aad_len = make_aad(credential, version, wrapped.key_id, out, aad);
+	if (aad_len == 0)
+		elog(ERROR, "address of a credential is too long");
 	if (ks_sha256(aad, aad_len, sealing->aad_digest) != KS_CRYPTO_OK)
 		ks_error_crypto("compute a digest");
 	memcpy(plain, value->data, value->len);
@@ -295,6 +314,16 @@ same_text(const char *a, const char *b)
 	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
+/*
+ * Whether two objects have the same text, which is what is authenticated:
+ * compareJsonbContainers() takes 1 and 1.0 for equal.
+ */
+static bool
+same_json(const Jsonb *a, const Jsonb *b)
+{
+	return VARSIZE(a) == VARSIZE(b) && memcmp(a, b, VARSIZE(a)) == 0;
+}
+
 /* Whether two rows give the same authenticated data. */
 static bool
 same_address(const KsCredential *a, const KsCredential *b)
@@ -302,7 +331,7 @@ same_address(const KsCredential *a, const KsCredential *b)
 	return strcmp(a->name, b->name) == 0 && strcmp(a->environment, b->environment) == 0 &&
 		strcmp(a->kind, b->kind) == 0 && same_text(a->provider, b->provider) &&
 		a->has_expiry == b->has_expiry && (!a->has_expiry || a->expires_at == b->expires_at) &&
-		compareJsonbContainers(&a->metadata->root, &b->metadata->root) == 0;
+		same_json(a->metadata, b->metadata);
 }
 
 /*

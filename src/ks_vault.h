@@ -13,7 +13,7 @@
 #define KS_VAULT_H
 
 #include "ks_store.h"
-#include "ks_tenant.h"
+#include "ks_rights.h"
 
 /* A value in a secret buffer. */
 typedef struct KsValue
@@ -33,6 +33,7 @@ typedef struct KsProblem
 	const char *detail;			/* for the caller, may be NULL */
 	const char *reason;			/* for the server log and verify_all(), may be
 								 * NULL */
+	bool		shredded;		/* PT423 because the workspace's keys are gone */
 } KsProblem;
 
 KS_NORETURN extern void ks_vault_raise(const KsProblem *problem) KS_NORETURN_END;
@@ -44,8 +45,8 @@ typedef enum KsAccess
 	KS_ACCESS_REVEAL,
 	KS_ACCESS_STORE,
 	KS_ACCESS_ROTATE,
-	KS_ACCESS_SWITCH,			/* store, or workspace for somebody's personal
-								 * one */
+	KS_ACCESS_STOP,				/* switch off, delete: store, or workspace for
+								 * somebody's personal one */
 	KS_ACCESS_DESTROY			/* workspace, or to own a personal one */
 } KsAccess;
 

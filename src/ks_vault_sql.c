@@ -32,22 +32,17 @@
 #include "ks_mem.h"
 #include "ks_text.h"
 #include "ks_value.h"
+#include "ks_tenant.h"
 #include "ks_vault.h"
 
 #define VERIFY_BATCH	100
+#define STORE_ROUNDS	10		/* look-ups of a name that others keep
+								 * changing */
 
 static char *
 get_environment(FunctionCallInfo fcinfo, int n)
 {
 	return ks_text_name("environment", ks_arg_get_text(fcinfo, n, "environment"), KS_ENVIRONMENT_MAX);
-}
-
-/* The trailing parameters approval, reason, context, the first being number n. */
-static void
-check_extra(FunctionCallInfo fcinfo, int n)
-{
-	ks_check_extra(!PG_ARGISNULL(n), ks_arg_get_text_or_null(fcinfo, n + 1),
-				   PG_ARGISNULL(n + 2) ? NULL : PG_GETARG_JSONB_P(n + 2));
 }
 
 /*
@@ -99,13 +94,13 @@ lock_credential(const KsCall *call, const uint8 *id, KsAccess access, KsCredenti
 		ks_error_not_found(NULL);
 	if (!ks_vault_may(call, credential, access, &member, &problem))
 		ks_vault_raise(&problem);
-	ks_tenant_require_usable(&member);
 	if (!ks_store_lock(credential))
 		ks_error_not_found(NULL);
 
 	/* The wait for the lock may have been long enough to lose the right. */
 	if (!ks_vault_may(call, credential, access, &member, &problem))
 		ks_vault_raise(&problem);
+	ks_require_usable(&member);
 }
 
 /* The same for what must not be deleted. */
@@ -120,6 +115,8 @@ lock_live_credential(const KsCall *call, const uint8 *id, KsAccess access, KsCre
 static void
 check_expected(const KsCredential *credential, bool given, int32 expected)
 {
+	if (given && expected < 0)
+		ks_error_invalid("expected_version", "0 or greater", NULL);
 	if (given && expected != credential->current_version)
 		ks_error_conflict(expected, credential->current_version);
 }
@@ -258,8 +255,12 @@ store_value(const KsCall *call, StoreRequest *request, int32 *version)
 	if (row->provider != NULL)
 		get_provider(&request->member, row->provider, &provider);
 
-	for (;;)
+	for (int round = 1;; round++)
 	{
+		if (round > STORE_ROUNDS)
+			ereport(ERROR,
+					errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					errmsg("could not store the value because of concurrent changes"));
 		found = ks_store_find(&name, 0, &there, NULL);
 		if (found && ks_store_lock(&there) && is_still(&there, &name))
 			break;
@@ -326,7 +327,7 @@ get_store_request(FunctionCallInfo fcinfo, StoreRequest *request)
 	if (strcmp(state, "current") != 0 && strcmp(state, "pending") != 0)
 		ks_error_invalid("state", "current or pending", NULL);
 	request->current = strcmp(state, "current") == 0;
-	check_extra(fcinfo, 13);
+	ks_check_extra_args(fcinfo, 13);
 }
 
 PG_FUNCTION_INFO_V1(ks_fn_store);
@@ -346,9 +347,9 @@ ks_fn_store(PG_FUNCTION_ARGS)
 	ks_enter_known(&call, KS_PROFILE_CLIENT);
 	get_store_request(fcinfo, &request);
 	ks_keys_prepare();
-	ks_tenant_membership(&call, ks_arg_get_text_or_null(fcinfo, 0), &request.member);
-	ks_tenant_require(&request.member, request.row.personal ? KS_PERM_VIEW : KS_PERM_STORE);
-	ks_tenant_require_usable(&request.member);
+	ks_membership(&call, ks_arg_get_text_or_null(fcinfo, 0), &request.member);
+	ks_require(&request.member, request.row.personal ? KS_PERM_VIEW : KS_PERM_STORE);
+	ks_require_usable(&request.member);
 	memcpy(request.row.workspace, request.member.workspace, KS_ID_LEN);
 	if (request.row.personal)
 		memcpy(request.row.owner, call.actor.principal, KS_ID_LEN);
@@ -425,9 +426,9 @@ ks_fn_reveal(PG_FUNCTION_ARGS)
 	name.folded_name = ks_text_fold(given);
 	name.environment = get_environment(fcinfo, 2);
 	get_scope(fcinfo, 6, &name);
-	check_extra(fcinfo, 7);
+	ks_check_extra_args(fcinfo, 7);
 	begin_reveal();
-	ks_tenant_membership(&call, ks_arg_get_text_or_null(fcinfo, 0), &member);
+	ks_membership(&call, ks_arg_get_text_or_null(fcinfo, 0), &member);
 
 	/*
 	 * Somebody else's personal credential is looked up like one's own, so
@@ -461,7 +462,7 @@ ks_fn_reveal_by_id(PG_FUNCTION_ARGS)
 	int32		version = ks_arg_get_version(fcinfo, 1, "version");
 
 	ks_enter_known(&call, KS_PROFILE_CLIENT);
-	check_extra(fcinfo, 3);
+	ks_check_extra_args(fcinfo, 3);
 	begin_reveal();
 	if (!ks_store_find_id(ks_arg_get_uuid(fcinfo, 0, "credential"), version, &credential, &sealed))
 		ks_error_not_found(NULL);
@@ -605,6 +606,19 @@ add_named(const KsCall *call, const KsMembership *member, const char *environmen
 	}
 }
 
+/* What a whole environment consists of for the caller. */
+static int
+list_environment(const KsCall *call, const KsMembership *member, const char *environment,
+				 uint8 (**ids)[KS_ID_LEN])
+{
+	int			n = ks_store_list(member->workspace, environment, call->actor.principal, ids);
+
+	if (n > KS_REVEAL_MANY_MAX)
+		ks_error_invalid("environment",
+						 psprintf("one of at most %d credentials when it is taken as a whole", KS_REVEAL_MANY_MAX), NULL);
+	return n;
+}
+
 PG_FUNCTION_INFO_V1(ks_fn_reveal_env);
 /* reveal_env(workspace, environment, names text[], reason, context) returns setof record */
 Datum
@@ -619,8 +633,8 @@ ks_fn_reveal_env(PG_FUNCTION_ARGS)
 	environment = get_environment(fcinfo, 1);
 	ks_check_extra(false, ks_arg_get_text_or_null(fcinfo, 3), ks_arg_get_jsonb(fcinfo, 4, "context"));
 	begin_reveal();
-	ks_tenant_membership(&call, ks_arg_get_text_or_null(fcinfo, 0), &member);
-	ks_tenant_require(&member, KS_PERM_VIEW);
+	ks_membership(&call, ks_arg_get_text_or_null(fcinfo, 0), &member);
+	ks_require(&member, KS_PERM_VIEW);
 
 	ks_set_begin(fcinfo, true, &set);
 	if (!PG_ARGISNULL(2))
@@ -628,7 +642,7 @@ ks_fn_reveal_env(PG_FUNCTION_ARGS)
 	else
 	{
 		uint8		(*ids)[KS_ID_LEN];
-		int			n = ks_store_list(member.workspace, environment, call.actor.principal, &ids);
+		int			n = list_environment(&call, &member, environment, &ids);
 
 		add_all_revealed(&call, &set, (const uint8 (*)[KS_ID_LEN]) ids, n);
 	}
@@ -730,10 +744,10 @@ ks_fn_export_env(PG_FUNCTION_ARGS)
 	environment = get_environment(fcinfo, 1);
 	ks_check_extra(false, ks_arg_get_text_or_null(fcinfo, 2), empty_object());
 	begin_reveal();
-	ks_tenant_membership(&call, ks_arg_get_text_or_null(fcinfo, 0), &member);
-	ks_tenant_require(&member, KS_PERM_REVEAL);
+	ks_membership(&call, ks_arg_get_text_or_null(fcinfo, 0), &member);
+	ks_require(&member, KS_PERM_REVEAL);
 
-	n = ks_store_list(member.workspace, environment, call.actor.principal, &ids);
+	n = list_environment(&call, &member, environment, &ids);
 	lines = palloc0(Max(n, 1) * sizeof(ExportedLine));
 	for (int i = 0; i < n; i++)
 	{
@@ -812,9 +826,9 @@ ks_fn_import_env(PG_FUNCTION_ARGS)
 	ks_arg_get_secret(fcinfo, 1, "content", &content);
 	environment = get_environment(fcinfo, 2);
 	ks_keys_prepare();
-	ks_tenant_membership(&call, ks_arg_get_text_or_null(fcinfo, 0), &member);
-	ks_tenant_require(&member, KS_PERM_STORE);
-	ks_tenant_require_usable(&member);
+	ks_membership(&call, ks_arg_get_text_or_null(fcinfo, 0), &member);
+	ks_require(&member, KS_PERM_STORE);
+	ks_require_usable(&member);
 
 	value = ks_secret_alloc(CurrentMemoryContext, content.len + 1);
 	ks_set_begin(fcinfo, false, &set);
@@ -855,8 +869,8 @@ ks_fn_resolve(PG_FUNCTION_ARGS)
 	ks_enter_known(&call, KS_PROFILE_CLIENT);
 	provider_name = ks_text_name("provider", ks_arg_get_text(fcinfo, 1, "provider"), KS_PROVIDER_MAX);
 	environment = get_environment(fcinfo, 3);
-	ks_tenant_membership(&call, ks_arg_get_text_or_null(fcinfo, 0), &member);
-	ks_tenant_require(&member, KS_PERM_VIEW);
+	ks_membership(&call, ks_arg_get_text_or_null(fcinfo, 0), &member);
+	ks_require(&member, KS_PERM_VIEW);
 	if (!ks_store_resolve(member.workspace, environment, provider_name,
 						  kind != NULL ? text_to_cstring(kind) : NULL, call.actor.principal, &credential))
 		ks_error_not_found(NULL);
@@ -884,8 +898,8 @@ ks_fn_credential_id(PG_FUNCTION_ARGS)
 	ks_enter_known(&call, KS_PROFILE_CLIENT);
 	name.folded_name = ks_text_fold(ks_text_name("name", ks_arg_get_text(fcinfo, 1, "name"), KS_NAME_MAX));
 	name.environment = get_environment(fcinfo, 2);
-	ks_tenant_membership(&call, ks_arg_get_text_or_null(fcinfo, 0), &member);
-	ks_tenant_require(&member, KS_PERM_VIEW);
+	ks_membership(&call, ks_arg_get_text_or_null(fcinfo, 0), &member);
+	ks_require(&member, KS_PERM_VIEW);
 	name.workspace = member.workspace;
 	name.owner = call.actor.principal;
 	name.own = personal;
@@ -916,7 +930,7 @@ ks_fn_rotate(PG_FUNCTION_ARGS)
 	ks_hooks_mark_secret("rotate");
 	ks_enter_known(&call, KS_PROFILE_CLIENT);
 	ks_arg_get_secret(fcinfo, 1, "value", &secret);
-	check_extra(fcinfo, 4);
+	ks_check_extra_args(fcinfo, 4);
 	ks_keys_prepare();
 	lock_live_credential(&call, ks_arg_get_uuid(fcinfo, 0, "credential"), KS_ACCESS_ROTATE, &credential);
 	check_expected(&credential, !PG_ARGISNULL(2), PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2));
@@ -966,7 +980,7 @@ ks_fn_promote(PG_FUNCTION_ARGS)
 	ks_enter_known(&call, KS_PROFILE_CLIENT);
 	if (version == 0)
 		ks_error_null("version");
-	check_extra(fcinfo, 2);
+	ks_check_extra_args(fcinfo, 2);
 	ks_keys_prepare();
 	lock_live_credential(&call, ks_arg_get_uuid(fcinfo, 0, "credential"), KS_ACCESS_ROTATE, &credential);
 	open_version(&credential, version, &sealed, &value);
@@ -994,7 +1008,7 @@ ks_fn_rollback_to(PG_FUNCTION_ARGS)
 	ks_enter_known(&call, KS_PROFILE_CLIENT);
 	if (version == 0)
 		ks_error_null("version");
-	check_extra(fcinfo, 2);
+	ks_check_extra_args(fcinfo, 2);
 	ks_keys_prepare();
 	lock_live_credential(&call, ks_arg_get_uuid(fcinfo, 0, "credential"), KS_ACCESS_ROTATE, &credential);
 	open_version(&credential, version, &sealed, &value);
@@ -1083,7 +1097,7 @@ ks_fn_rename(PG_FUNCTION_ARGS)
 	KsProvider	provider;
 
 	ks_enter_known(&call, KS_PROFILE_CLIENT);
-	check_extra(fcinfo, 2);
+	ks_check_extra_args(fcinfo, 2);
 	ks_keys_prepare();
 	lock_live_credential(&call, ks_arg_get_uuid(fcinfo, 0, "credential"), KS_ACCESS_STORE, &before);
 	after = before;
@@ -1194,7 +1208,7 @@ ks_fn_set_active(PG_FUNCTION_ARGS)
 
 	ks_enter_known(&call, KS_PROFILE_CLIENT);
 	ks_keys_prepare();
-	lock_live_credential(&call, ks_arg_get_uuid(fcinfo, 0, "credential"), KS_ACCESS_SWITCH, &credential);
+	lock_live_credential(&call, ks_arg_get_uuid(fcinfo, 0, "credential"), active ? KS_ACCESS_STORE : KS_ACCESS_STOP, &credential);
 	ks_store_set_active(&credential, active);
 	PG_RETURN_VOID();
 }
@@ -1243,9 +1257,9 @@ ks_fn_delete_credential(PG_FUNCTION_ARGS)
 															IntervalPGetDatum(PG_GETARG_INTERVAL_P(1))));
 	if (destroy_after < now)
 		ks_error_invalid("recovery", "zero or longer", NULL);
-	check_extra(fcinfo, 2);
+	ks_check_extra_args(fcinfo, 2);
 	ks_keys_prepare();
-	lock_live_credential(&call, ks_arg_get_uuid(fcinfo, 0, "credential"), KS_ACCESS_SWITCH, &credential);
+	lock_live_credential(&call, ks_arg_get_uuid(fcinfo, 0, "credential"), KS_ACCESS_STOP, &credential);
 	ks_store_delete(&credential, destroy_after);
 	PG_RETURN_VOID();
 }
@@ -1260,7 +1274,7 @@ ks_fn_restore_credential(PG_FUNCTION_ARGS)
 
 	ks_enter_known(&call, KS_PROFILE_CLIENT);
 	ks_keys_prepare();
-	lock_credential(&call, ks_arg_get_uuid(fcinfo, 0, "credential"), KS_ACCESS_SWITCH, &credential);
+	lock_credential(&call, ks_arg_get_uuid(fcinfo, 0, "credential"), KS_ACCESS_STORE, &credential);
 	if (!credential.deleted)
 		PG_RETURN_VOID();
 	if (!credential.recoverable)
@@ -1279,7 +1293,7 @@ ks_fn_destroy_credential(PG_FUNCTION_ARGS)
 	KsCredential credential;
 
 	ks_enter_known(&call, KS_PROFILE_CLIENT);
-	check_extra(fcinfo, 1);
+	ks_check_extra_args(fcinfo, 1);
 	ks_keys_prepare();
 	lock_credential(&call, ks_arg_get_uuid(fcinfo, 0, "credential"), KS_ACCESS_DESTROY, &credential);
 	ks_store_destroy(&credential, 0);
@@ -1300,7 +1314,7 @@ ks_fn_destroy_version(PG_FUNCTION_ARGS)
 	ks_enter_known(&call, KS_PROFILE_CLIENT);
 	if (version == 0)
 		ks_error_null("version");
-	check_extra(fcinfo, 2);
+	ks_check_extra_args(fcinfo, 2);
 	ks_keys_prepare();
 	lock_credential(&call, ks_arg_get_uuid(fcinfo, 0, "credential"), KS_ACCESS_DESTROY, &credential);
 	if (!ks_store_find_id(credential.id, version, &row, &sealed) || sealed.version == 0)
@@ -1388,7 +1402,7 @@ ks_fn_verify_all(PG_FUNCTION_ARGS)
 	{
 		if (call.actor.source == KS_SOURCE_ANONYMOUS)
 			ks_error_anonymous(call.actor.why);
-		n = ks_tenant_memberships(&call, &members);
+		n = ks_memberships(&call, &members);
 		ks_set_begin(fcinfo, false, &set);
 		for (int i = 0; i < n; i++)
 		{
@@ -1405,9 +1419,9 @@ ks_fn_verify_all(PG_FUNCTION_ARGS)
 		}
 		else
 		{
-			ks_tenant_membership(&call, PG_GETARG_TEXT_PP(0), &member);
+			ks_membership(&call, PG_GETARG_TEXT_PP(0), &member);
 			if (!(member.permissions & (KS_PERM_AUDIT | KS_PERM_WORKSPACE)))
-				ks_tenant_require(&member, KS_PERM_AUDIT);
+				ks_require(&member, KS_PERM_AUDIT);
 			memcpy(id, member.workspace, KS_ID_LEN);
 		}
 		ks_set_begin(fcinfo, false, &set);

@@ -597,7 +597,7 @@ ks_launcher_main(Datum arg pg_attribute_unused())
 
 /*
  * Registers the launcher: without a database, from the consistent state on,
- * so that a hot standby can reveal whether it holds the right keys.
+ * so that a hot standby can tell whether it holds the right keys.
  */
 void
 ks_worker_init(void)

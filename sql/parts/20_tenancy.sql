@@ -12,10 +12,11 @@ CREATE TABLE keystone.principals (
 	disabled_at		timestamptz,
 	row_mac			bytea NOT NULL,
 	CONSTRAINT principals_pkey PRIMARY KEY (id),
+	CONSTRAINT principals_id_check CHECK (id <> '00000000-0000-0000-0000-000000000000'),
 	CONSTRAINT principals_kind_check CHECK (kind IN ('user', 'service', 'api_key')),
 	CONSTRAINT principals_db_role_key UNIQUE (db_role)
 );
-ALTER TABLE keystone.principals ALTER COLUMN display_name SET STATISTICS 0;
+ALTER TABLE keystone.principals ALTER COLUMN display_name SET STATISTICS 0, ALTER COLUMN db_role SET STATISTICS 0;
 COMMENT ON TABLE keystone.principals IS 'Who can be a member of a workspace: people, services, API keys';
 COMMENT ON COLUMN keystone.principals.id IS 'the principal';
 COMMENT ON COLUMN keystone.principals.display_name IS 'a name for people; visible to co-members';
@@ -65,7 +66,7 @@ COMMENT ON COLUMN keystone.workspaces.personal_of IS 'the principal whose person
 COMMENT ON COLUMN keystone.workspaces.created_by IS 'the principal who made it';
 COMMENT ON COLUMN keystone.workspaces.created_at IS 'when it was made';
 COMMENT ON COLUMN keystone.workspaces.updated_at IS 'when it was changed last';
-COMMENT ON COLUMN keystone.workspaces.row_mac IS 'HMAC-SHA-256 over id, slug, status and personal_of';
+COMMENT ON COLUMN keystone.workspaces.row_mac IS 'HMAC-SHA-256 over id, slug, status, personal_of and updated_at';
 
 CREATE TABLE keystone.members (
 	workspace_id		uuid NOT NULL,
@@ -112,20 +113,6 @@ COMMENT ON COLUMN keystone_private.profile_grants.granted_by IS 'session user wh
 COMMENT ON COLUMN keystone_private.profile_grants.granted_at IS 'when it was granted';
 COMMENT ON COLUMN keystone_private.profile_grants.revoked_at IS 'when it was revoked; the row stays as a tombstone';
 COMMENT ON COLUMN keystone_private.profile_grants.row_mac IS 'HMAC-SHA-256 over role_name, profile, granted_at and revoked_at';
-
--- What grant_access() gives for a profile; filled in 90_grants.sql, not dumped.
-CREATE TABLE keystone_private.profile_privileges (
-	profile			text NOT NULL,
-	object_kind		text NOT NULL,
-	object_name		text NOT NULL,
-	privilege		text NOT NULL,
-	CONSTRAINT profile_privileges_pkey PRIMARY KEY (profile, object_kind, object_name, privilege)
-);
-COMMENT ON TABLE keystone_private.profile_privileges IS 'SQL privileges that belong to each profile';
-COMMENT ON COLUMN keystone_private.profile_privileges.profile IS 'the profile';
-COMMENT ON COLUMN keystone_private.profile_privileges.object_kind IS 'SCHEMA, TABLE or ROUTINE';
-COMMENT ON COLUMN keystone_private.profile_privileges.object_name IS 'qualified name of the object';
-COMMENT ON COLUMN keystone_private.profile_privileges.privilege IS 'USAGE, SELECT or EXECUTE';
 
 SELECT pg_extension_config_dump('keystone.principals', '');
 SELECT pg_extension_config_dump('keystone_private.external_ids', '');

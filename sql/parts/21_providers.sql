@@ -59,6 +59,7 @@ CREATE TABLE keystone.provider_configs (
 	CONSTRAINT provider_configs_config_check CHECK (jsonb_typeof(config) = 'object'),
 	CONSTRAINT provider_configs_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES keystone.workspaces (id)
 );
+ALTER TABLE keystone.provider_configs ALTER COLUMN provider SET STATISTICS 0, ALTER COLUMN config SET STATISTICS 0;
 COMMENT ON TABLE keystone.provider_configs IS 'How a workspace uses a provider; written by provider_configure()';
 COMMENT ON COLUMN keystone.provider_configs.workspace_id IS 'the workspace';
 COMMENT ON COLUMN keystone.provider_configs.provider IS 'name of the provider';

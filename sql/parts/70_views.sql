@@ -47,7 +47,7 @@ COMMENT ON VIEW keystone.health IS 'One row a check; ok is false where something
 CREATE OR REPLACE VIEW keystone.settings AS
 	SELECT s.name, s.setting AS value, s.unit, s.boot_val AS default_value, s.context, s.short_desc AS meaning
 	FROM pg_catalog.pg_settings s
-	WHERE s.name OPERATOR(pg_catalog.~~) 'keystone.%' AND (SELECT keystone_private.has_profile('monitor'));
+	WHERE s.name OPERATOR(pg_catalog.~~) 'keystone.%' AND (SELECT keystone_private.has_profile('monitor') OR keystone_private.has_profile('admin'));
 COMMENT ON VIEW keystone.settings IS 'Each setting of Keystone with value and meaning; paths and commands only for roles that may read them';
 
 DO $$

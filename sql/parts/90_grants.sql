@@ -1,8 +1,10 @@
 -- part: replay
 -- What each profile may use.  grant_access() gives these to a role; PUBLIC
 -- gets nothing.  The functions check the profile for themselves as well.
-DELETE FROM keystone_private.profile_privileges;
-INSERT INTO keystone_private.profile_privileges (profile, object_kind, object_name, privilege)
+CREATE OR REPLACE FUNCTION keystone_private.profile_privileges(
+	OUT profile text, OUT object_kind text, OUT object_name text, OUT privilege text) RETURNS SETOF record
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+	AS $$
 SELECT p.profile, o.kind, o.name, o.privilege
 FROM (VALUES ('client'), ('worker'), ('auditor'), ('admin'), ('monitor')) p (profile)
 CROSS JOIN LATERAL (
@@ -47,7 +49,9 @@ CROSS JOIN LATERAL (
 	SELECT 'ROUTINE', 'keystone_private.health_checks', 'EXECUTE' WHERE p.profile = 'monitor'
 	UNION ALL
 	SELECT 'TABLE', t, 'SELECT' FROM unnest(ARRAY['keystone.health', 'keystone.settings']) t WHERE p.profile = 'monitor'
-) o;
+) o
+	$$;
+COMMENT ON FUNCTION keystone_private.profile_privileges() IS 'SQL privileges that belong to each profile; a function, since a table could be edited by somebody who is no superuser';
 
 REVOKE ALL ON SCHEMA keystone, keystone_private FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA keystone, keystone_private FROM PUBLIC;

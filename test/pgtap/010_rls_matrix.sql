@@ -89,7 +89,6 @@ SELECT set_eq(
 SELECT is(pg_temp.as_role('ks_' || role, format('SELECT FROM keystone.%I WHERE %s', object, query)), expected,
 		  format('I4 SELECT %s by %s: %s', object, role, scope))
 FROM matrix WHERE object <> 'settings' OR role <> 'dba' ORDER BY object, scope, role;
-SELECT todo('the view asks for the profile monitor only', 1);
 SELECT is(pg_temp.as_role('ks_dba', 'SELECT FROM keystone.settings WHERE ' || query), expected, 'SELECT settings by dba: own')
 FROM matrix WHERE object = 'settings' AND role = 'dba';
 
@@ -113,7 +112,7 @@ SELECT is(
 	0, 'I4 no client reads a table of keystone_private by name');
 SELECT is(
 	(SELECT array_agg(DISTINCT c.relname::text) FROM pg_class c, pg_roles r
-	 WHERE c.relname IN ('ciphertext', 'root_keys', 'system_keys', 'workspace_keys', 'external_ids', 'profile_grants', 'profile_privileges')
+	 WHERE c.relname IN ('ciphertext', 'root_keys', 'system_keys', 'workspace_keys', 'external_ids', 'profile_grants')
 	 AND c.relnamespace = 'keystone_private'::regnamespace AND r.rolname ~ '^ks_'
 	 AND has_any_column_privilege(r.rolname, c.oid, 'SELECT, INSERT, UPDATE, REFERENCES')),
 	NULL, 'I4 no profile has a right on ciphertext, keys, external ids and grants');

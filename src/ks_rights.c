@@ -1,0 +1,679 @@
+/*-------------------------------------------------------------------------
+ *
+ * ks_rights.c
+ *	  Who may do what: the beginning of every call, profiles of database
+ *	  roles, memberships of principals.
+ *
+ * The cache holds the rights of each principal that this backend has served
+ * and the profiles of all roles.  It is valid until an invalidation of one of
+ * the four tables, and for one state of the keyring: what was read while
+ * nothing could be verified must not be used when it can.  The flag is set
+ * before the tables are read, so that an invalidation that arrives while
+ * reading makes the next call read again.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+#include "ks_args.h"
+#include "ks_error.h"
+#include "ks_keyring.h"
+#include "ks_rights.h"
+#include "ks_shmem.h"
+#include "ks_text.h"
+
+#define CACHED_PRINCIPALS	128 /* then the cache starts again */
+
+typedef struct NamedBits
+{
+	const char *name;
+	uint32		bits;
+} NamedBits;
+
+static const NamedBits profiles[] = {
+	{"client", KS_PROFILE_CLIENT}, {"worker", KS_PROFILE_WORKER},
+	{"auditor", KS_PROFILE_AUDITOR}, {"admin", KS_PROFILE_ADMIN},
+	{"monitor", KS_PROFILE_MONITOR},
+};
+
+#define ADMIN_PERMISSIONS	(KS_PERM_VIEW | KS_PERM_REVEAL | KS_PERM_STORE | KS_PERM_ROTATE | \
+							 KS_PERM_APPROVE | KS_PERM_AUDIT | KS_PERM_POLICY | KS_PERM_WORKSPACE)
+
+/* What each role may do: fixed. */
+static const NamedBits roles[] = {
+	{"owner", ADMIN_PERMISSIONS | KS_PERM_BILLING},
+	{"admin", ADMIN_PERMISSIONS},
+	{"operator", KS_PERM_VIEW | KS_PERM_ROTATE},
+	{"viewer", KS_PERM_VIEW},
+	{"auditor", KS_PERM_AUDIT},
+	{"service", KS_PERM_VIEW | KS_PERM_REVEAL},
+};
+
+/* How far rows are to be believed. */
+typedef enum Trust
+{
+	TRUST_NOTHING,				/* open, but no key to verify with: no row is
+								 * valid */
+	TRUST_TO_VIEW,				/* sealed: what rows name may view */
+	TRUST_VERIFIED				/* what has a valid HMAC */
+} Trust;
+
+/* All memberships of one principal. */
+typedef struct Rights
+{
+	struct Rights *next;
+	uint8		principal[KS_ID_LEN];
+	int			n;
+	KsMembership *members;		/* ordered by workspace id */
+	int		   *by_slug;		/* indexes into members, ordered by slug */
+} Rights;
+
+typedef struct ProfileGrant
+{
+	NameData	role;
+	uint32		profile;
+} ProfileGrant;
+
+static MemoryContext cache_context = NULL;
+static bool cache_valid = false;
+static uint64 cache_generation = 0;
+static Trust cache_trust = TRUST_NOTHING;
+static Rights *cached_rights = NULL;
+static int	cached_principals = 0;
+static ProfileGrant *cached_grants = NULL;
+static int	cached_grants_n = -1;	/* -1: not loaded */
+static Oid	watched[4];			/* the tables whose invalidation drops the
+								 * cache */
+
+/* The principal of the login role, as last looked up. */
+static struct
+{
+	bool		valid;
+	bool		found;
+	NameData	role;
+	uint8		principal[KS_ID_LEN];
+}			cached_login;
+
+/* Names and bits. */
+
+static const NamedBits *
+find_name(const NamedBits *list, size_t n, const char *name)
+{
+	for (size_t i = 0; i < n; i++)
+	{
+		if (strcmp(list[i].name, name) == 0)
+			return &list[i];
+	}
+	return NULL;
+}
+
+uint32
+ks_profile_bit(const char *name)
+{
+	const NamedBits *found = find_name(profiles, lengthof(profiles), name);
+
+	return found != NULL ? found->bits : 0;
+}
+
+const char *
+ks_profile_name(uint32 profile)
+{
+	for (size_t i = 0; i < lengthof(profiles); i++)
+	{
+		if (profiles[i].bits == profile)
+			return profiles[i].name;
+	}
+	return NULL;
+}
+
+uint32
+ks_role_permissions(const char *role)
+{
+	const NamedBits *found = find_name(roles, lengthof(roles), role);
+
+	return found != NULL ? found->bits : 0;
+}
+
+/* The cache. */
+
+static void
+forget_cache(void)
+{
+	cached_rights = NULL;
+	cached_principals = 0;
+	cached_grants = NULL;
+	cached_grants_n = -1;
+	cached_login.valid = false;
+	if (cache_context != NULL)
+		MemoryContextReset(cache_context);
+}
+
+/*
+ * A callback must not look into the catalog: the oids are those of the last
+ * refresh.  InvalidOid stands for all relations.
+ */
+static void
+relcache_changed(Datum arg, Oid relid)
+{
+	(void) arg;
+	if (relid == InvalidOid)
+		cache_valid = false;
+	for (size_t i = 0; i < lengthof(watched); i++)
+	{
+		if (watched[i] == relid)
+			cache_valid = false;
+	}
+}
+
+static void
+watch_relations(void)
+{
+	Oid			public = get_namespace_oid("keystone", true);
+	Oid			private = get_namespace_oid("keystone_private", true);
+
+	watched[0] = get_relname_relid("principals", public);
+	watched[1] = get_relname_relid("workspaces", public);
+	watched[2] = get_relname_relid("members", public);
+	watched[3] = get_relname_relid("profile_grants", private);
+}
+
+/* Memberships of database roles decide about profiles. */
+static void
+roles_changed(Datum arg, int cacheid, uint32 hash)
+{
+	(void) arg;
+	(void) cacheid;
+	(void) hash;
+	cache_valid = false;
+}
+
+static Trust
+current_trust(const KsSealStatus *status)
+{
+	if (status->state != KS_SEAL_OPEN)
+		return TRUST_TO_VIEW;
+	return ks_keyring_has_mac_key() ? TRUST_VERIFIED : TRUST_NOTHING;
+}
+
+/* Takes in what others have committed, and drops the cache if it is stale. */
+static void
+refresh_cache(void)
+{
+	static bool registered = false;
+	KsSealStatus status;
+	Trust		trust;
+
+	if (!registered)
+	{
+		CacheRegisterRelcacheCallback(relcache_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(AUTHOID, roles_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, roles_changed, (Datum) 0);
+		cache_context = AllocSetContextCreate(TopMemoryContext, "keystone rights",
+											  ALLOCSET_DEFAULT_SIZES);
+		registered = true;
+	}
+	AcceptInvalidationMessages();
+	ks_keyring_status(&status);
+	trust = current_trust(&status);
+	if (!cache_valid || cache_generation != status.generation || cache_trust != trust)
+	{
+		forget_cache();
+		watch_relations();
+		cache_valid = true;
+		cache_generation = status.generation;
+		cache_trust = trust;
+	}
+}
+
+/* Whether a row counts, given whether its HMAC is valid. */
+static bool
+believed(bool valid)
+{
+	return cache_trust == TRUST_TO_VIEW || (cache_trust == TRUST_VERIFIED && valid);
+}
+
+/* Loading. */
+
+/* Whether a principal's row is there, believed and not disabled. */
+static bool
+principal_is_good(const uint8 *principal)
+{
+	static KsPlan plan = {.sql = "SELECT " KS_PRINCIPAL_COLUMNS " FROM keystone.principals p WHERE p.id = $1"};
+	KsPrincipalRow row;
+	KsArgs		args = {0};
+	KsSpi		spi;
+	bool		good;
+
+	ks_spi_begin(&spi);
+	ks_arg_uuid(&args, principal);
+	good = ks_spi_read(&plan, &args) == 1 &&
+		believed(ks_principal_read(&spi, 0, 1, &row)) && !row.disabled;
+	ks_spi_end(&spi);
+	return good;
+}
+
+/* Fills a membership from a row; false when the row gives nothing. */
+static bool
+read_membership(const KsSpi *spi, uint64 i, KsMembership *member)
+{
+	KsMemberRow row;
+	KsWorkspaceRow workspace;
+	bool		valid = ks_member_read(spi, i, 1, &row);
+	const NamedBits *role = find_name(roles, lengthof(roles), row.role);
+
+	if (!ks_workspace_read(spi, i, 1 + KS_MEMBER_COLUMNS_N, &workspace))
+		valid = false;
+	if (!believed(valid) || role == NULL || row.removed)
+		return false;
+
+	memset(member, 0, sizeof(*member));
+	memcpy(member->workspace, row.workspace, KS_ID_LEN);
+	if (strlcpy(member->slug, workspace.slug, sizeof(member->slug)) >= sizeof(member->slug))
+		return false;
+	member->role = role->name;
+	member->usable = strcmp(workspace.status, "active") == 0 || strcmp(workspace.status, "trial") == 0;
+	member->permissions = role->bits | row.extra_permissions | KS_PERM_MEMBER;
+	member->personal = workspace.personal;
+	member->verified = cache_trust == TRUST_VERIFIED;
+	member->owner = member->verified && strcmp(role->name, "owner") == 0;
+	if (!member->verified)
+		member->permissions &= KS_PERM_VIEW | KS_PERM_MEMBER;
+	return true;
+}
+
+static int
+compare_slugs(const void *a, const void *b, void *members)
+{
+	const KsMembership *list = members;
+
+	return strcmp(list[*(const int *) a].slug, list[*(const int *) b].slug);
+}
+
+static void
+load_memberships(Rights *rights)
+{
+	static KsPlan plan = {.sql =
+		"SELECT " KS_MEMBER_COLUMNS ", " KS_WORKSPACE_COLUMNS
+		" FROM keystone.members m JOIN keystone.workspaces w ON w.id = m.workspace_id"
+		" WHERE m.principal_id = $1 AND m.removed_at IS NULL ORDER BY m.workspace_id"
+	};
+	KsArgs		args = {0};
+	KsSpi		spi;
+	uint64		rows;
+
+	ks_spi_begin(&spi);
+	ks_arg_uuid(&args, rights->principal);
+	rows = ks_spi_read(&plan, &args);
+	rights->members = MemoryContextAllocHuge(cache_context, Max(rows, 1) * sizeof(KsMembership));
+	rights->by_slug = MemoryContextAllocHuge(cache_context, Max(rows, 1) * sizeof(int));
+	for (uint64 i = 0; i < rows; i++)
+	{
+		if (read_membership(&spi, i, &rights->members[rights->n]))
+		{
+			rights->by_slug[rights->n] = rights->n;
+			rights->n++;
+		}
+		CHECK_FOR_INTERRUPTS();
+	}
+	ks_spi_end(&spi);
+	qsort_arg(rights->by_slug, rights->n, sizeof(int), compare_slugs, rights->members);
+}
+
+/*
+ * The rights of a principal, good until the next call into this room.  Work
+ * memory is freed here; what stays lies in the cache's context.
+ */
+static const Rights *
+rights_of(const uint8 *principal)
+{
+	MemoryContext work;
+	MemoryContext old;
+	Rights	   *rights;
+
+	refresh_cache();
+	for (rights = cached_rights; rights != NULL; rights = rights->next)
+	{
+		if (memcmp(rights->principal, principal, KS_ID_LEN) == 0)
+			return rights;
+	}
+
+	if (cached_principals >= CACHED_PRINCIPALS)
+		forget_cache();
+	rights = MemoryContextAllocZero(cache_context, sizeof(Rights));
+	memcpy(rights->principal, principal, KS_ID_LEN);
+
+	work = AllocSetContextCreate(CurrentMemoryContext, "keystone rights loading",
+								 ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(work);
+	if (principal_is_good(principal))
+		load_memberships(rights);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(work);
+
+	rights->next = cached_rights;
+	cached_rights = rights;
+	cached_principals++;
+	return rights;
+}
+
+/* Loader for ks_identity. */
+static bool
+principal_of_role(const char *role, uint8 principal[KS_ID_LEN])
+{
+	static KsPlan plan = {.sql = "SELECT " KS_PRINCIPAL_COLUMNS " FROM keystone.principals p WHERE p.db_role = $1"};
+	KsPrincipalRow row;
+	KsArgs		args = {0};
+	KsSpi		spi;
+	bool		found;
+
+	refresh_cache();
+	if (!cached_login.valid || strcmp(NameStr(cached_login.role), role) != 0)
+	{
+		ks_spi_begin(&spi);
+		ks_arg_name(&args, role);
+		found = ks_spi_read(&plan, &args) == 1 &&
+			believed(ks_principal_read(&spi, 0, 1, &row)) && !row.disabled;
+		ks_spi_end(&spi);
+		if (found)
+			memcpy(cached_login.principal, row.id, KS_ID_LEN);
+		namestrcpy(&cached_login.role, role);
+		cached_login.found = found;
+		cached_login.valid = true;
+	}
+	if (cached_login.found)
+		memcpy(principal, cached_login.principal, KS_ID_LEN);
+	return cached_login.found;
+}
+
+/* Unverified, a grant gives no profile that changes or shows more than a client sees. */
+static uint32
+granted_profile(const KsGrantRow *row)
+{
+	uint32		profile = ks_profile_bit(row->profile);
+
+	if (cache_trust != TRUST_VERIFIED)
+		profile &= KS_PROFILE_CLIENT | KS_PROFILE_MONITOR;
+	return profile;
+}
+
+static void
+load_grants(void)
+{
+	static KsPlan plan = {.sql =
+		"SELECT " KS_GRANT_COLUMNS " FROM keystone_private.profile_grants g WHERE g.revoked_at IS NULL"
+	};
+	KsArgs		args = {0};
+	KsSpi		spi;
+	uint64		rows;
+	int			n = 0;
+	ProfileGrant *grants;
+
+	ks_spi_begin(&spi);
+	rows = ks_spi_read(&plan, &args);
+	grants = MemoryContextAlloc(cache_context, Max(rows, 1) * sizeof(ProfileGrant));
+	for (uint64 i = 0; i < rows; i++)
+	{
+		KsGrantRow	row;
+
+		if (!believed(ks_grant_read(&spi, i, 1, &row)))
+			continue;
+		namestrcpy(&grants[n].role, row.role);
+		grants[n].profile = granted_profile(&row);
+		n++;
+	}
+	ks_spi_end(&spi);
+	cached_grants = grants;
+	cached_grants_n = n;
+}
+
+/*
+ * The profiles of a role.  A superuser has all of them: values come through
+ * membership only.  "worker" contains "client".
+ */
+static uint32
+profiles_of_role(Oid role)
+{
+	uint32		result = 0;
+
+	if (superuser_arg(role))
+		return KS_PROFILE_CLIENT | KS_PROFILE_WORKER | KS_PROFILE_AUDITOR |
+			KS_PROFILE_ADMIN | KS_PROFILE_MONITOR;
+	refresh_cache();
+	if (cached_grants_n < 0)
+		load_grants();
+	for (int i = 0; i < cached_grants_n; i++)
+	{
+		Oid			granted = get_role_oid(NameStr(cached_grants[i].role), true);
+
+		if (OidIsValid(granted) && has_privs_of_role(role, granted))
+			result |= cached_grants[i].profile;
+	}
+	if (result & KS_PROFILE_WORKER)
+		result |= KS_PROFILE_CLIENT;
+	return result;
+}
+
+void
+ks_rights_init(void)
+{
+	ks_identity_set_loader(principal_of_role);
+}
+
+void
+ks_rights_changed(Oid relation)
+{
+	CacheInvalidateRelcacheByRelid(relation);
+}
+
+/* Beginning a call. */
+
+/*
+ * The library and the installed SQL must be of one version.  Checked once for
+ * each installation that this backend sees; with a new one, what was cached
+ * of the former is dropped.
+ */
+static void
+check_version(void)
+{
+	static Oid	checked = InvalidOid;
+	Oid			installation = get_namespace_oid("keystone_private", true);
+	static KsPlan plan = {.sql = "SELECT extversion FROM pg_extension WHERE extname = 'keystone'"};
+	KsArgs		args = {0};
+	KsSpi		spi;
+	char	   *installed = NULL;
+
+	if (installation == checked && OidIsValid(checked))
+		return;
+	ks_keyring_forget();
+	cache_valid = false;
+	ks_spi_begin(&spi);
+	if (ks_spi_read(&plan, &args) == 1)
+		installed = ks_col_text(&spi, 0, 1);
+	ks_spi_end(&spi);
+	if (installed == NULL || strcmp(installed, KEYSTONE_VERSION) != 0)
+		ereport(ERROR,
+				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("library keystone has version %s, but version %s of the extension is installed",
+					   KEYSTONE_VERSION, installed != NULL ? installed : "none"),
+				errhint("Run ALTER EXTENSION keystone UPDATE, or restart the server after installing the library."));
+	checked = installation;
+}
+
+void
+ks_enter(KsCall *call, uint32 needed)
+{
+	if (!ks_shmem_attached())
+		ks_error_not_preloaded();
+	check_version();
+	ks_identity_actor(&call->actor);
+	call->profiles = profiles_of_role(call->actor.role);
+	if (needed != 0 && (call->profiles & needed) == 0)
+		ks_error_denied("permission denied for this function",
+						"The current role needs a profile: an administrator gives it with keystone.grant_access().");
+}
+
+void
+ks_enter_known(KsCall *call, uint32 needed)
+{
+	ks_enter(call, needed);
+	if (call->actor.source == KS_SOURCE_ANONYMOUS)
+		ks_error_anonymous(call->actor.why);
+}
+
+void
+ks_check_extra(bool has_approval, const text *reason, const Jsonb *context)
+{
+	if (has_approval)
+		ks_error_invalid("approval", "NULL while there are no policies", NULL);
+	if (reason != NULL && VARSIZE_ANY_EXHDR(reason) > KS_REASON_MAX)
+		ks_error_invalid("reason", psprintf("at most %d bytes long", KS_REASON_MAX), NULL);
+	if (context == NULL)
+		ks_error_null("context");
+	if (!JB_ROOT_IS_OBJECT(context))
+		ks_error_invalid("context", "a JSON object", NULL);
+	if (VARSIZE_ANY_EXHDR(context) > KS_CONTEXT_MAX)
+		ks_error_invalid("context", psprintf("at most %d bytes long", KS_CONTEXT_MAX), NULL);
+}
+
+void
+ks_check_extra_args(FunctionCallInfo fcinfo, int n)
+{
+	ks_check_extra(!PG_ARGISNULL(n), ks_arg_get_text_or_null(fcinfo, n + 1),
+				   PG_ARGISNULL(n + 2) ? NULL : PG_GETARG_JSONB_P(n + 2));
+}
+
+/* Memberships. */
+
+static const KsMembership *
+find_by_id(const Rights *rights, const uint8 *workspace)
+{
+	int			low = 0;
+	int			high = rights->n - 1;
+
+	while (low <= high)
+	{
+		int			middle = (low + high) / 2;
+		int			order = memcmp(workspace, rights->members[middle].workspace, KS_ID_LEN);
+
+		if (order == 0)
+			return &rights->members[middle];
+		if (order < 0)
+			high = middle - 1;
+		else
+			low = middle + 1;
+	}
+	return NULL;
+}
+
+static const KsMembership *
+find_by_slug(const Rights *rights, const char *slug)
+{
+	int			low = 0;
+	int			high = rights->n - 1;
+
+	while (low <= high)
+	{
+		int			middle = (low + high) / 2;
+		const KsMembership *member = &rights->members[rights->by_slug[middle]];
+		int			order = strcmp(slug, member->slug);
+
+		if (order == 0)
+			return member;
+		if (order < 0)
+			high = middle - 1;
+		else
+			low = middle + 1;
+	}
+	return NULL;
+}
+
+/*
+ * Reads a workspace argument.  It is never echoed: who ports
+ * create_secret(secret, name) by position puts the secret here.
+ */
+bool
+ks_parse_workspace(const text *workspace, uint8 id[KS_ID_LEN], char slug[KS_SLUG_MAX + 1])
+{
+	char	   *word;
+
+	if (workspace == NULL)
+		ks_error_null("workspace");
+	if (VARSIZE_ANY_EXHDR(workspace) > KS_SLUG_MAX)
+		ks_error_invalid("workspace", "a workspace slug or uuid", NULL);
+	word = text_to_cstring(workspace);
+	if (ks_text_uuid(word, id))
+		return true;
+	if (!ks_text_is_slug(word))
+		ks_error_invalid("workspace", "a workspace slug or uuid", NULL);
+	strlcpy(slug, word, KS_SLUG_MAX + 1);
+	return false;
+}
+
+void
+ks_membership(const KsCall *call, const text *workspace, KsMembership *member)
+{
+	uint8		id[KS_ID_LEN];
+	char		slug[KS_SLUG_MAX + 1];
+	bool		is_id = ks_parse_workspace(workspace, id, slug);
+	const Rights *rights;
+	const KsMembership *found;
+
+	if (call->actor.source == KS_SOURCE_ANONYMOUS)
+		ks_error_anonymous(call->actor.why);
+	rights = rights_of(call->actor.principal);
+	found = is_id ? find_by_id(rights, id) : find_by_slug(rights, slug);
+	if (found == NULL)
+		ks_error_not_found(NULL);
+	*member = *found;
+}
+
+bool
+ks_membership_of(const KsCall *call, const uint8 workspace[KS_ID_LEN], KsMembership *member)
+{
+	const KsMembership *found;
+
+	if (call->actor.source == KS_SOURCE_ANONYMOUS)
+		return false;
+	found = find_by_id(rights_of(call->actor.principal), workspace);
+	if (found != NULL)
+		*member = *found;
+	return found != NULL;
+}
+
+void
+ks_require(const KsMembership *member, uint32 permission)
+{
+	if ((member->permissions & permission) != permission)
+		ks_error_denied("permission denied",
+						"The role in the workspace does not have the permission that this needs.");
+}
+
+void
+ks_require_usable(const KsMembership *member)
+{
+	if (!member->usable)
+		ks_error_denied("the workspace is suspended", NULL);
+}
+
+int
+ks_memberships(const KsCall *call, KsMembership **members)
+{
+	const Rights *rights;
+
+	*members = NULL;
+	if (call->actor.source == KS_SOURCE_ANONYMOUS)
+		return 0;
+	rights = rights_of(call->actor.principal);
+	*members = palloc_extended(Max(rights->n, 1) * sizeof(KsMembership), MCXT_ALLOC_HUGE);
+	memcpy(*members, rights->members, rights->n * sizeof(KsMembership));
+	return rights->n;
+}
