@@ -276,13 +276,20 @@ lock_tables(KsPlan *plan)
 	ReleaseCachedPlan(cached, CurrentResourceOwner);
 }
 
+/* In parallel mode no newer snapshot may be taken than the query's own. */
+static Snapshot
+latest_snapshot(void)
+{
+	return IsInParallelMode() ? GetActiveSnapshot() : GetLatestSnapshot();
+}
+
+/* snapshot NULL: the latest. */
 static uint64
-run(KsPlan *plan, const KsArgs *args, bool read_only)
+run(KsPlan *plan, const KsArgs *args, Snapshot snapshot, bool read_only)
 {
 	Datum		values[KS_ARGS_MAX];
 	int			guc_level = -1;
 	int			result;
-	Snapshot	snapshot;
 
 	memcpy(values, args->values, sizeof(values));
 	if (plan->plan == NULL || !SPI_plan_is_valid(plan->plan))
@@ -300,8 +307,8 @@ run(KsPlan *plan, const KsArgs *args, bool read_only)
 		refuse_foreign_objects();
 	}
 
-	/* In parallel mode no newer snapshot may be taken than the query's own. */
-	snapshot = IsInParallelMode() ? GetActiveSnapshot() : GetLatestSnapshot();
+	if (snapshot == NULL)
+		snapshot = latest_snapshot();
 	result = SPI_execute_snapshot(plan->plan, values, args->nulls, snapshot,
 								  InvalidSnapshot, read_only, true, 0);
 	if (result < 0)
@@ -314,13 +321,31 @@ run(KsPlan *plan, const KsArgs *args, bool read_only)
 uint64
 ks_spi_read(KsPlan *plan, const KsArgs *args)
 {
-	return run(plan, args, true);
+	return run(plan, args, NULL, true);
+}
+
+Snapshot
+ks_spi_take_snapshot(void)
+{
+	return RegisterSnapshot(latest_snapshot());
+}
+
+void
+ks_spi_drop_snapshot(Snapshot snapshot)
+{
+	UnregisterSnapshot(snapshot);
+}
+
+uint64
+ks_spi_read_at(KsPlan *plan, const KsArgs *args, Snapshot snapshot)
+{
+	return run(plan, args, snapshot, true);
 }
 
 uint64
 ks_spi_write(KsPlan *plan, const KsArgs *args)
 {
-	uint64		rows = run(plan, args, false);
+	uint64		rows = run(plan, args, NULL, false);
 
 	/* So that the next read of this call sees it. */
 	CommandCounterIncrement();

@@ -17,6 +17,7 @@
 #include "datatype/timestamp.h"
 #include "executor/spi.h"
 #include "utils/jsonb.h"
+#include "utils/snapshot.h"
 
 #define KS_ARGS_MAX		28
 
@@ -73,6 +74,12 @@ extern void ks_arg_datum(KsArgs *args, bool present, Oid type, Datum value);
  */
 extern uint64 ks_spi_read(KsPlan *plan, const KsArgs *args);
 extern uint64 ks_spi_write(KsPlan *plan, const KsArgs *args);
+
+/* The same for several reads that must see one state.  After an error the
+ * transaction drops the snapshot. */
+extern Snapshot ks_spi_take_snapshot(void);
+extern void ks_spi_drop_snapshot(Snapshot snapshot);
+extern uint64 ks_spi_read_at(KsPlan *plan, const KsArgs *args, Snapshot snapshot);
 
 /* Runs a utility statement such as GRANT. */
 extern void ks_spi_utility(const char *sql);

@@ -22,24 +22,13 @@
 #define CREDENTIAL_COLUMNS \
 	"c.workspace_id, c.id, c.name, c.folded_name, c.environment, c.owner, c.provider, c.kind," \
 	" c.current_version, c.last_version, c.hint, c.description, c.tags, c.metadata, c.is_active," \
-	" c.expires_at, c.deleted_at IS NOT NULL, c.destroyed_at IS NOT NULL," \
-	" c.deleted_at IS NOT NULL AND c.destroyed_at IS NULL AND c.destroy_after > clock_timestamp()"
-#define CREDENTIAL_COLUMNS_N 19
-
-#define SEALED_COLUMNS \
-	"v.version, v.state, t.envelope, t.key_version, t.aad_digest, k.key_id, k.root_key, k.wrapped, k.xmin"
-
-/* Joined by key; version $n is NULL for the current one. */
-#define SEALED_JOINS(version) \
-	" LEFT JOIN keystone.credential_versions v ON v.workspace_id = c.workspace_id" \
-	"  AND v.credential_id = c.id AND v.version = coalesce(" version ", c.current_version)" \
-	" LEFT JOIN keystone_private.ciphertext t ON t.workspace_id = v.workspace_id" \
-	"  AND t.credential_id = v.credential_id AND t.version = v.version" \
-	" LEFT JOIN keystone_private.workspace_keys k ON k.workspace_id = t.workspace_id AND k.version = t.key_version"
+	" c.expires_at, c.deleted_at, c.destroyed_at, c.destroy_after"
 
 static void
 read_credential(const KsSpi *spi, uint64 row, KsCredential *c)
 {
+	TimestampTz time;
+
 	memset(c, 0, sizeof(*c));
 	(void) ks_col_uuid(row, 1, c->workspace);
 	(void) ks_col_uuid(row, 2, c->id);
@@ -57,68 +46,103 @@ read_credential(const KsSpi *spi, uint64 row, KsCredential *c)
 	c->metadata = ks_col_jsonb(spi, row, 14);
 	c->is_active = ks_col_bool(row, 15);
 	c->has_expiry = ks_col_time(row, 16, &c->expires_at);
-	c->deleted = ks_col_bool(row, 17);
-	c->destroyed = ks_col_bool(row, 18);
-	c->recoverable = ks_col_bool(row, 19);
+	c->deleted = ks_col_time(row, 17, &time);
+	c->destroyed = ks_col_time(row, 18, &time);
+	c->recoverable = ks_col_time(row, 19, &time) && c->deleted && !c->destroyed &&
+		time > GetCurrentTimestamp();
 }
 
+/*
+ * Reads a version of a credential, the current one when version is 0, with
+ * its ciphertext and the key that opens it, in the snapshot in which the
+ * credential was read: what the ciphertext is bound to lies in that row.
+ */
 static void
-read_sealed(const KsSpi *spi, uint64 row, const KsCredential *c, KsSealed *s)
+find_sealed(const KsSpi *spi, Snapshot snapshot, const KsCredential *c, int32 version, KsSealed *s)
 {
-	const int	first = CREDENTIAL_COLUMNS_N + 1;
+	static KsPlan plan = {.sql =
+		"SELECT v.state, t.envelope, t.key_version, t.aad_digest, k.key_id, k.root_key, k.wrapped, k.xmin"
+		" FROM keystone.credential_versions v"
+		" LEFT JOIN keystone_private.ciphertext t"
+		"  ON t.workspace_id = $1 AND t.credential_id = $2 AND t.version = $3"
+		" LEFT JOIN keystone_private.workspace_keys k ON k.workspace_id = $1 AND k.version = t.key_version"
+		" WHERE v.workspace_id = $1 AND v.credential_id = $2 AND v.version = $3"
+	};
+	KsArgs		args = {0};
 	size_t		len;
 	uint8	   *digest;
 	char	   *root_key;
 
 	memset(s, 0, sizeof(*s));
-	if (!ks_col_int(row, first, &s->version))
+	if (version == 0)
+		version = c->current_version;
+	ks_arg_uuid(&args, c->workspace);
+	ks_arg_uuid(&args, c->id);
+	ks_arg_int(&args, true, version);
+	if (ks_spi_read_at(&plan, &args, snapshot) == 0)
 		return;
-	s->state = ks_col_text(spi, row, first + 1);
-	s->envelope = ks_col_bytes(spi, row, first + 2, &s->envelope_len);
+
+	s->version = version;
+	s->state = ks_col_text(spi, 0, 1);
+	s->envelope = ks_col_bytes(spi, 0, 2, &s->envelope_len);
 	if (s->envelope == NULL)
 		return;
-	(void) ks_col_int(row, first + 3, &s->key_version);
-	digest = ks_col_bytes(spi, row, first + 4, &len);
+	(void) ks_col_int(0, 3, &s->key_version);
+	digest = ks_col_bytes(spi, 0, 4, &len);
 	if (len == KS_DIGEST_LEN)
 		memcpy(s->aad_digest, digest, KS_DIGEST_LEN);
 
-	s->has_key = ks_col_uuid(row, first + 5, s->key.key_id);
+	s->has_key = ks_col_uuid(0, 5, s->key.key_id);
 	if (!s->has_key)
 		return;
 	memcpy(s->key.workspace, c->workspace, KS_ID_LEN);
 	s->key.version = (uint32) s->key_version;
 	s->key.purpose = KS_PURPOSE_WORKSPACE_KEY;
-	root_key = ks_col_text(spi, row, first + 6);
+	root_key = ks_col_text(spi, 0, 6);
 	if (strlcpy(s->key.root_key, root_key, sizeof(s->key.root_key)) >= sizeof(s->key.root_key))
 		s->key.root_key[0] = '\0';	/* no keyring has an empty id */
-	s->key.wrapped = ks_col_bytes(spi, row, first + 7, &s->key.wrapped_len);
-	s->key.uncommitted = ks_col_own_xmin(row, first + 8);
+	s->key.wrapped = ks_col_bytes(spi, 0, 7, &s->key.wrapped_len);
+	s->key.uncommitted = ks_col_own_xmin(0, 8);
 }
 
-/* Runs a plan that selects the columns above, and reads its first row. */
+/* Whether one of two credentials of the same name is meant rather than the
+ * other: what has a value, then what is the caller's own. */
 static bool
-find(KsPlan *plan, KsArgs *args, KsSpi *spi, KsCredential *credential, KsSealed *sealed)
+is_preferred(const KsCredential *a, const KsCredential *b)
 {
-	bool		found = ks_spi_read(plan, args) > 0;
+	if ((a->current_version != 0) != (b->current_version != 0))
+		return a->current_version != 0;
+	return a->personal && !b->personal;
+}
 
-	if (found)
+/* Runs a plan that selects the columns above; both reads see one snapshot. */
+static bool
+find(KsPlan *plan, KsArgs *args, KsSpi *spi, int32 version, KsCredential *credential, KsSealed *sealed)
+{
+	Snapshot	snapshot = ks_spi_take_snapshot();
+	uint64		rows = ks_spi_read_at(plan, args, snapshot);
+
+	for (uint64 i = 0; i < rows; i++)
 	{
-		read_credential(spi, 0, credential);
-		if (sealed != NULL)
-			read_sealed(spi, 0, credential, sealed);
+		KsCredential row;
+
+		read_credential(spi, i, &row);
+		if (i == 0 || is_preferred(&row, credential))
+			*credential = row;
 	}
-	return found;
+	if (rows > 0 && sealed != NULL)
+		find_sealed(spi, snapshot, credential, version, sealed);
+	ks_spi_drop_snapshot(snapshot);
+	return rows > 0;
 }
 
 bool
 ks_store_find(const KsName *name, int32 version, KsCredential *credential, KsSealed *sealed)
 {
 	static KsPlan plan = {.sql =
-		"SELECT " CREDENTIAL_COLUMNS ", " SEALED_COLUMNS
-		" FROM keystone_private.credentials c" SEALED_JOINS("$7")
+		"SELECT " CREDENTIAL_COLUMNS " FROM keystone_private.credentials c"
 		" WHERE c.workspace_id = $1 AND c.environment = $2 AND c.folded_name = $3 AND c.deleted_at IS NULL"
 		" AND ((c.owner = $4 AND $5) OR (c.owner IS NULL AND $6))"
-		" ORDER BY c.current_version IS NULL, c.owner NULLS LAST LIMIT 1"
 	};
 	KsArgs		args = {0};
 	KsSpi		spi;
@@ -131,8 +155,7 @@ ks_store_find(const KsName *name, int32 version, KsCredential *credential, KsSea
 	ks_arg_uuid(&args, name->owner);
 	ks_arg_bool(&args, true, name->own);
 	ks_arg_bool(&args, true, name->shared);
-	ks_arg_int(&args, version != 0, version);
-	found = find(&plan, &args, &spi, credential, sealed);
+	found = find(&plan, &args, &spi, version, credential, sealed);
 	ks_spi_end(&spi);
 	return found;
 }
@@ -141,9 +164,7 @@ bool
 ks_store_find_id(const uint8 id[KS_ID_LEN], int32 version, KsCredential *credential, KsSealed *sealed)
 {
 	static KsPlan plan = {.sql =
-		"SELECT " CREDENTIAL_COLUMNS ", " SEALED_COLUMNS
-		" FROM keystone_private.credentials c" SEALED_JOINS("$2")
-		" WHERE c.id = $1"
+		"SELECT " CREDENTIAL_COLUMNS " FROM keystone_private.credentials c WHERE c.id = $1"
 	};
 	KsArgs		args = {0};
 	KsSpi		spi;
@@ -151,8 +172,7 @@ ks_store_find_id(const uint8 id[KS_ID_LEN], int32 version, KsCredential *credent
 
 	ks_spi_begin(&spi);
 	ks_arg_uuid(&args, id);
-	ks_arg_int(&args, version != 0, version);
-	found = find(&plan, &args, &spi, credential, sealed);
+	found = find(&plan, &args, &spi, version, credential, sealed);
 	ks_spi_end(&spi);
 	return found;
 }
@@ -228,7 +248,7 @@ ks_store_resolve(const uint8 workspace[KS_ID_LEN], const char *environment, cons
 	ks_arg_text(&args, provider);
 	ks_arg_text(&args, kind);
 	ks_arg_uuid(&args, owner);
-	found = find(&plan, &args, &spi, credential, NULL);
+	found = find(&plan, &args, &spi, 0, credential, NULL);
 	ks_spi_end(&spi);
 	return found;
 }

@@ -210,6 +210,15 @@ connection_host(const char *value, size_t len)
 	return is_host(host, tail - host) ? pnstrdup(host, tail - host) : NULL;
 }
 
+/* Whether a value has the form scheme://..., whatever kind it was stored as. */
+static bool
+is_url(const char *value, size_t len)
+{
+	const char *colon = memchr(value, ':', len);
+
+	return colon != NULL && value + len - colon > 3 && memcmp(colon, "://", 3) == 0;
+}
+
 static char *
 access_key_id(const char *value, size_t len)
 {
@@ -233,7 +242,7 @@ ks_value_hint(const char *kind, const char *value, size_t len)
 	int			chars = pg_mbstrlen_with_len(value, (int) len);
 	const char *tail;
 
-	if (strcmp(kind, "connection_string") == 0)
+	if (strcmp(kind, "connection_string") == 0 || is_url(value, len))
 		return connection_host(value, len);
 	if (len > 0 && value[0] == '{')
 		return strcmp(kind, "access_key") == 0 ? access_key_id(value, len) : NULL;

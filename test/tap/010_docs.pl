@@ -9,8 +9,9 @@
 #	b) docs/configuration.md lists the settings as pg_settings has them.
 #	c) docs/functions.md and the tables of README.md list the functions, views,
 #	   tables and columns of schema keystone, no less and no more.
-#	d) docs/errors.md lists the SQLSTATEs, the refusals and the reasons for
-#	   sealing that are in the sources.
+#	d) docs/errors.md lists the SQLSTATEs, the refusals, the duplicates and the
+#	   reasons for sealing that are in the sources; docs/functions.md what
+#	   verify_all() finds; docs/install.md the health checks.
 #	e) Links between the pages lead somewhere.
 #	f) docs/quickstart.sql runs.
 use strict;
@@ -235,6 +236,13 @@ foreach my $why ($sources{'ks_identity.c'} =~ /why = "(.*?)"/g)
 {
 	ok($refusals{$why}, "anonymous: $why");
 }
+my %said = map { $_ => 1 } @refusals, $sources{'ks_identity.c'} =~ /why = "(.*?)"/g,
+	'message', 'hint', 'the caller is anonymous', 'table "..." cannot be truncated',
+	'permission denied for function ..., schema keystone, view ...';
+is(join("\n", grep { !$said{$_} } sort keys %refusals), '', 'docs/errors.md has no other refusals');
+
+sorted_is([ grep { $_ ne 'message' } map { $_->[0] } rows(section($errors, '## 23505')) ],
+	[ keys %{ { map { $_ => 1 } $all =~ /ks_error_duplicate\("(.*?)"/g } } ], 'docs/errors.md has the duplicates of the sources');
 
 # A reason is put together of the setting, what is wrong with it, and a place,
 # which the page leaves out.
@@ -260,11 +268,23 @@ my @reasons = (
 	phrases($wire),
 	(map { "root key \"ID\" $_" } $sources{'ks_keyring.c'} =~ /seal_view\([^;]*?"((?:[^"\\]|\\.)*)"\)/g),
 	($all =~ /ks_keyring_seal\("(.*?)"\)/g),
-	($sources{'ks_admin_sql.c'} =~ /KS_SEAL_LOADING \?\s*"(the root keyring is .*?)"/g));
-s/\\"/"/g, s/%d/N/g foreach @reasons;
+	($sources{'ks_admin_sql.c'} =~ /KS_SEAL_LOADING \?\s*"(the root keyring is .*?)"/g),
+	(map { $sources{$_} =~ /ks_error_sealed\((?:psprintf\()?"((?:[^"\\]|\\.)*)"/g } qw(ks_keys.c ks_vault.c)));
+s/\\"/"/g, s/%d/N/g, s/%s/ID/g foreach @reasons;
 cmp_ok(scalar @reasons, '>=', 30, 'reasons are found in the sources');
 my @reasons_listed = map { $_->[0] =~ /^`(.*)`$/ ? $1 : () } rows(section($errors, '## PT423'));
 sorted_is(\@reasons_listed, [ keys %{ { map { $_ => 1 } @reasons } } ], 'docs/errors.md has the reasons for sealing');
+
+# What is wrong with a ciphertext.
+my @problems = map { function_body($sources{'ks_vault.c'}, $_) =~ /(refuse(?:_damaged)?\(problem,[^;]*;)/g } qw(ks_vault_open open_with_key);
+@problems = grep { !/^(?:the vault is sealed|the workspace's keys were destroyed)$/ } map { /"((?:[^"\\]|\\.)*)"/g } @problems;
+s/\\"/"/g, s/%d/N/g, s/%s/ID/g foreach @problems;
+cmp_ok(scalar @problems, '>=', 8, 'problems are found in the sources');
+sorted_is([ map { $_->[0] =~ /^`(.*)`$/ ? $1 : () } rows(section($functions, '### verify_all')) ], \@problems,
+	'docs/functions.md has what verify_all() finds');
+
+sorted_is([ map { $_->[0] =~ /^`(.*)`$/ ? $1 : () } rows(section(page('docs/install.md'), '## Health')) ],
+	[ lines_of('SELECT check_name FROM keystone.health') ], 'docs/install.md has the health checks');
 
 # e) Links.
 my %anchors;
