@@ -67,7 +67,10 @@ RESET SESSION AUTHORIZATION;
 BEGIN;
 UPDATE keystone_private.credentials SET current_version = 1 WHERE id = :'prod';
 SET SESSION AUTHORIZATION regress_keystone_hardening_alice;
+SAVEPOINT s;
 SELECT keystone.reveal('hardening', 'prod');
+ROLLBACK TO s;
+SELECT version, ok FROM keystone.verify_all('hardening') WHERE credential = :'prod' ORDER BY version;
 ROLLBACK;
 -- I11: a row that is too long for its address is one bad row.
 RESET SESSION AUTHORIZATION;
@@ -83,6 +86,12 @@ SELECT version, action FROM keystone.store('hardening', 'prod', 'prod value 3', 
 SELECT keystone.update_metadata(:'prod', '{"metadata": {"a": 1.00}, "description": "x"}');
 SELECT bool_and(ok) FROM keystone.verify_all('hardening');
 SELECT keystone.reveal('hardening', 'prod'), keystone.reveal('hardening', 'prod', version => 1);
+
+-- Each workspace has its own id in whoami().
+BEGIN;
+SELECT keystone.create_workspace('hardening-two') IS NOT NULL AS made;
+SELECT count(DISTINCT w ->> 'id') AS ids, count(*) AS workspaces FROM keystone.whoami(), jsonb_array_elements(workspaces) w;
+ROLLBACK;
 
 -- Nobody takes the slug of another's personal workspace, and it stays its owner's.
 SELECT keystone.create_workspace('personal-' || :'bob');

@@ -394,17 +394,6 @@ principal_of_role(const char *role, uint8 principal[KS_ID_LEN])
 	return cached_login.found;
 }
 
-/* Unverified, a grant gives no profile that changes or shows more than a client sees. */
-static uint32
-granted_profile(const KsGrantRow *row)
-{
-	uint32		profile = ks_profile_bit(row->profile);
-
-	if (cache_trust != TRUST_VERIFIED)
-		profile &= KS_PROFILE_CLIENT | KS_PROFILE_MONITOR;
-	return profile;
-}
-
 static void
 load_grants(void)
 {
@@ -427,7 +416,7 @@ load_grants(void)
 		if (!believed(ks_grant_read(&spi, i, 1, &row)))
 			continue;
 		namestrcpy(&grants[n].role, row.role);
-		grants[n].profile = granted_profile(&row);
+		grants[n].profile = ks_profile_bit(row.profile);
 		n++;
 	}
 	ks_spi_end(&spi);
@@ -436,18 +425,18 @@ load_grants(void)
 }
 
 /*
- * The profiles of a role.  A superuser has all of them: values come through
- * membership only.  "worker" contains "client".
+ * The profiles of a role, verified or not.  A superuser has all of them:
+ * values come through membership only.  "worker" contains "client".
  */
 static uint32
 profiles_of_role(Oid role)
 {
 	uint32		result = 0;
 
+	refresh_cache();
 	if (superuser_arg(role))
 		return KS_PROFILE_CLIENT | KS_PROFILE_WORKER | KS_PROFILE_AUDITOR |
 			KS_PROFILE_ADMIN | KS_PROFILE_MONITOR;
-	refresh_cache();
 	if (cached_grants_n < 0)
 		load_grants();
 	for (int i = 0; i < cached_grants_n; i++)
@@ -511,14 +500,26 @@ check_version(void)
 void
 ks_enter(KsCall *call, uint32 needed)
 {
+	uint32		named;
+
 	if (!ks_shmem_attached())
 		ks_error_not_preloaded();
 	check_version();
 	ks_identity_actor(&call->actor);
-	call->profiles = profiles_of_role(call->actor.role);
-	if (needed != 0 && (call->profiles & needed) == 0)
-		ks_error_denied("permission denied for this function",
-						"The current role needs a profile: an administrator gives it with keystone.grant_access().");
+	call->profiles = named = profiles_of_role(call->actor.role);
+
+	/*
+	 * Unverified, a grant gives nothing that changes, or shows more than a
+	 * client sees.
+	 */
+	if (cache_trust != TRUST_VERIFIED && !superuser_arg(call->actor.role))
+		call->profiles &= KS_PROFILE_CLIENT | KS_PROFILE_MONITOR;
+	if (needed == 0 || (call->profiles & needed) != 0)
+		return;
+	if ((named & needed) != 0)
+		ks_error_sealed("profiles cannot be verified while the vault is sealed");
+	ks_error_denied("permission denied for this function",
+					"The current role needs a profile: an administrator gives it with keystone.grant_access().");
 }
 
 void

@@ -71,7 +71,8 @@ workspaces_json(const KsMembership *members, int n)
 		ks_text_from_uuid(members[i].workspace, id);
 		(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 		push_text(&state, WJB_KEY, "id");
-		push_text(&state, WJB_VALUE, id);
+		push_text(&state, WJB_VALUE, pstrdup(id));	/* kept until the whole is
+													 * made */
 		push_text(&state, WJB_KEY, "slug");
 		push_text(&state, WJB_VALUE, members[i].slug);
 		push_text(&state, WJB_KEY, "role");

@@ -175,6 +175,9 @@ ks_vault_open(const KsCredential *credential, const KsSealed *sealed, KsValue *v
 	if (sealed->envelope == NULL)
 		return refuse_damaged(problem, "the ciphertext is missing");
 
+	if ((sealed->version == credential->current_version) != (strcmp(sealed->state, "current") == 0))
+		return refuse_damaged(problem, "the credential's row was edited: current_version is not the current version");
+
 	/* It is by this column that names are looked up. */
 	if (strcmp(ks_text_fold(credential->name), credential->folded_name) != 0)
 		return refuse_damaged(problem, "the credential's row was edited: folded_name is not that of name");
@@ -219,8 +222,6 @@ ks_vault_reveal(const KsCall *call, const KsCredential *credential, const KsSeal
 		return refuse(problem, ERRCODE_INSUFFICIENT_PRIVILEGE, "the credential is not active", NULL, NULL);
 	if (credential->has_expiry && credential->expires_at <= GetCurrentTimestamp())
 		return refuse(problem, ERRCODE_INSUFFICIENT_PRIVILEGE, "the credential has expired", NULL, NULL);
-	if (sealed->version == credential->current_version && strcmp(sealed->state, "current") != 0)
-		return refuse_damaged(problem, "the credential's row was edited: current_version is not the current version");
 	return ks_vault_open(credential, sealed, value, problem);
 }
 
