@@ -128,9 +128,37 @@ SET SESSION AUTHORIZATION regress_keystone_hardening_gone;
 SELECT keystone.provider_define('x', 'no_auth');
 RESET SESSION AUTHORIZATION;
 
--- A foreign key that would let a change of ours run somebody's trigger as the owner.
-SET SESSION AUTHORIZATION regress_keystone_hardening_dba;
+-- A look for foreign triggers that is cut short counts for nothing.
+CREATE FUNCTION public.regress_keystone_hardening_ran() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'it ran' USING ERRCODE = 'XX999'; END $$;
+CREATE TRIGGER evil BEFORE INSERT OR UPDATE ON keystone_private.credentials FOR EACH ROW EXECUTE FUNCTION public.regress_keystone_hardening_ran();
+CREATE FUNCTION public.regress_keystone_hardening_cut() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM keystone.store('hardening', 'cut', 'value');
+EXCEPTION WHEN query_canceled OR insufficient_privilege THEN NULL;
+END $$;
+SET SESSION AUTHORIZATION regress_keystone_hardening_alice;
+SELECT keystone.has_permission('hardening', 'store');
+SET statement_timeout = 1;
+SELECT public.regress_keystone_hardening_cut();
+SET statement_timeout = 2;
+SELECT public.regress_keystone_hardening_cut();
+SET statement_timeout = 3;
+SELECT public.regress_keystone_hardening_cut();
+RESET statement_timeout;
+SELECT keystone.store('hardening', 'cut', 'value');
 RESET SESSION AUTHORIZATION;
+DROP TRIGGER evil ON keystone_private.credentials;
+DROP FUNCTION public.regress_keystone_hardening_ran(), public.regress_keystone_hardening_cut();
+
+-- A named version is the caller's own rather than the shared one's.
+SET SESSION AUTHORIZATION regress_keystone_hardening_alice;
+SELECT action FROM keystone.store('hardening', 'both', 'shared');
+SELECT action FROM keystone.store('hardening', 'both', 'own', personal => true, state => 'pending');
+SELECT keystone.reveal('hardening', 'both'), keystone.reveal('hardening', 'both', version => 1);
+RESET SESSION AUTHORIZATION;
+
+-- A foreign key that would let a change of ours run somebody's trigger as the
+-- owner, or that would keep a ciphertext from being destroyed.
 \c -
 CREATE SCHEMA regress_keystone_hardening AUTHORIZATION regress_keystone_hardening_dba;
 SET SESSION AUTHORIZATION regress_keystone_hardening_dba;
@@ -138,6 +166,8 @@ CREATE TABLE regress_keystone_hardening.cascade_to (w uuid, c uuid, v int, FOREI
 SET SESSION AUTHORIZATION regress_keystone_hardening_alice;
 SELECT keystone.destroy_version(:'prod', 1);
 RESET SESSION AUTHORIZATION;
+SELECT ok FROM keystone.health WHERE check_name = 'foreign objects';
+ALTER TABLE regress_keystone_hardening.cascade_to DROP CONSTRAINT cascade_to_w_c_v_fkey, ADD FOREIGN KEY (w, c, v) REFERENCES keystone_private.ciphertext;
 SELECT ok FROM keystone.health WHERE check_name = 'foreign objects';
 DROP TABLE regress_keystone_hardening.cascade_to;
 SET SESSION AUTHORIZATION regress_keystone_hardening_alice;

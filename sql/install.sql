@@ -103,12 +103,13 @@ RESET SESSION AUTHORIZATION;
 SET session_replication_role = replica;
 TRUNCATE keystone_private.ciphertext;
 RESET session_replication_role;
--- ... and a trigger of somebody else's stops writing: it would run as the owner
+-- ... only a superuser can attach a trigger, and that stops writing: it would run as the owner
 GRANT CREATE ON SCHEMA public TO regress_keystone_install_nobody;
 SET ROLE regress_keystone_install_nobody;
 CREATE FUNCTION public.steal() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'it ran'; END $$;
 CREATE TRIGGER steal BEFORE INSERT ON keystone.workspaces FOR EACH ROW EXECUTE FUNCTION public.steal();
 RESET ROLE;
+CREATE TRIGGER steal BEFORE INSERT ON keystone.workspaces FOR EACH ROW EXECUTE FUNCTION public.steal();
 SELECT keystone.create_workspace('second');
 DROP TRIGGER steal ON keystone.workspaces;
 SELECT keystone.create_workspace('second') IS NOT NULL AS created;

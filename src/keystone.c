@@ -9,6 +9,7 @@
 
 #include "miscadmin.h"
 
+#include "ks_guard.h"
 #include "ks_guc.h"
 #include "ks_hooks.h"
 #include "ks_keyring.h"
@@ -42,4 +43,5 @@ _PG_init(void)
 	ks_rights_init();
 	ks_worker_init();
 	ks_hooks_init();
+	ks_guard_init();
 }

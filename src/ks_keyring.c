@@ -497,11 +497,17 @@ ks_keyring_set_loader(const KsKeyringLoader *new_loader)
 	loader = new_loader;
 }
 
+/*
+ * Waits for the launcher's first load; not more than once for the whole time
+ * in one backend, which comes here many times in a call.
+ */
 static void
 wait_for_first_load(void)
 {
-	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-													   FIRST_LOAD_WAIT_MS);
+	static TimestampTz deadline = 0;
+
+	if (deadline == 0)
+		deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), FIRST_LOAD_WAIT_MS);
 
 	ConditionVariablePrepareToSleep(&shared->published);
 	while (pg_atomic_read_u64(&shared->generation) == 0)

@@ -365,6 +365,20 @@ rights_of(const uint8 *principal)
 	return rights;
 }
 
+/*
+ * The rights of the caller.  What could not be verified when the call began
+ * must not meet rights that can.
+ */
+static const Rights *
+rights_of_caller(const KsCall *call)
+{
+	const Rights *rights = rights_of(call->actor.principal);
+
+	if (cache_trust == TRUST_VERIFIED && !call->verified)
+		ks_error_sealed("the vault was unsealed during the call");
+	return rights;
+}
+
 /* Loader for ks_identity. */
 static bool
 principal_of_role(const char *role, uint8 principal[KS_ID_LEN])
@@ -501,18 +515,33 @@ void
 ks_enter(KsCall *call, uint32 needed)
 {
 	uint32		named;
+	uint64		generation;
+	Trust		trust;
 
 	if (!ks_shmem_attached())
 		ks_error_not_preloaded();
 	check_version();
-	ks_identity_actor(&call->actor);
-	call->profiles = named = profiles_of_role(call->actor.role);
+
+	/*
+	 * Identity and profiles under one state of the keyring, which may be
+	 * reloaded meanwhile.
+	 */
+	do
+	{
+		refresh_cache();
+		generation = cache_generation;
+		trust = cache_trust;
+		ks_identity_actor(&call->actor);
+		named = profiles_of_role(call->actor.role);
+	} while (cache_generation != generation || cache_trust != trust);
+	call->profiles = named;
+	call->verified = trust == TRUST_VERIFIED;
 
 	/*
 	 * Unverified, a grant gives nothing that changes, or shows more than a
 	 * client sees.
 	 */
-	if (cache_trust != TRUST_VERIFIED && !superuser_arg(call->actor.role))
+	if (!call->verified && !superuser_arg(call->actor.role))
 		call->profiles &= KS_PROFILE_CLIENT | KS_PROFILE_MONITOR;
 	if (needed == 0 || (call->profiles & needed) != 0)
 		return;
@@ -630,7 +659,7 @@ ks_membership(const KsCall *call, const text *workspace, KsMembership *member)
 
 	if (call->actor.source == KS_SOURCE_ANONYMOUS)
 		ks_error_anonymous(call->actor.why);
-	rights = rights_of(call->actor.principal);
+	rights = rights_of_caller(call);
 	found = is_id ? find_by_id(rights, id) : find_by_slug(rights, slug);
 	if (found == NULL)
 		ks_error_not_found(NULL);
@@ -644,7 +673,7 @@ ks_membership_of(const KsCall *call, const uint8 workspace[KS_ID_LEN], KsMembers
 
 	if (call->actor.source == KS_SOURCE_ANONYMOUS)
 		return false;
-	found = find_by_id(rights_of(call->actor.principal), workspace);
+	found = find_by_id(rights_of_caller(call), workspace);
 	if (found != NULL)
 		*member = *found;
 	return found != NULL;
@@ -673,7 +702,7 @@ ks_memberships(const KsCall *call, KsMembership **members)
 	*members = NULL;
 	if (call->actor.source == KS_SOURCE_ANONYMOUS)
 		return 0;
-	rights = rights_of(call->actor.principal);
+	rights = rights_of_caller(call);
 	*members = palloc_extended(Max(rights->n, 1) * sizeof(KsMembership), MCXT_ALLOC_HUGE);
 	memcpy(*members, rights->members, rights->n * sizeof(KsMembership));
 	return rights->n;

@@ -44,6 +44,7 @@ typedef struct KsCall
 {
 	KsActor		actor;
 	uint32		profiles;
+	bool		verified;		/* the rows behind both were verified */
 } KsCall;
 
 extern void ks_rights_init(void);

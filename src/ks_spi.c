@@ -15,6 +15,7 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_namespace.h"
+#include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -32,8 +33,12 @@
 #include "ks_error.h"
 #include "ks_spi.h"
 
-/* True while nothing foreign was seen since the last invalidation. */
-static bool foreign_checked = false;
+/*
+ * Counts invalidations, and tells at which count nothing foreign was seen.  A
+ * look that ends in an error leaves the second as it was.
+ */
+static uint64 invalidations = 1;
+static uint64 clean_at = 0;
 
 static Oid
 extension_owner(void)
@@ -86,13 +91,14 @@ relcache_changed(Datum arg, Oid relid)
 {
 	(void) arg;
 	(void) relid;
-	foreign_checked = false;
+	invalidations++;
 }
 
 /*
  * The first thing that somebody else has attached to a table of Keystone and
  * that would run as the owner: a trigger, or a foreign key that makes our
- * changes cascade to a table with triggers.  palloc'd; NULL when there is none.
+ * changes cascade to a table with triggers.  One to the ciphertext would keep
+ * it from being destroyed.  palloc'd; NULL when there is none.
  */
 char *
 ks_spi_foreign_object(void)
@@ -108,7 +114,8 @@ ks_spi_foreign_object(void)
 		" WHERE k.contype = 'f'"
 		" AND r.relnamespace IN ('keystone'::regnamespace, 'keystone_private'::regnamespace)"
 		" AND c.relnamespace NOT IN ('keystone'::regnamespace, 'keystone_private'::regnamespace)"
-		" AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd'))"
+		" AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd')"
+		"  OR r.oid = 'keystone_private.ciphertext'::regclass)"
 		" LIMIT 1"
 	};
 	KsArgs		args = {0};
@@ -131,25 +138,24 @@ static void
 refuse_foreign_objects(void)
 {
 	static bool registered = false;
+	uint64		seen;
 	char	   *found;
 
-	if (foreign_checked)
-		return;
 	if (!registered)
 	{
 		CacheRegisterRelcacheCallback(relcache_changed, (Datum) 0);
 		registered = true;
 	}
+	if (clean_at == invalidations)
+		return;
 
-	/* Set before looking: an invalidation that arrives meanwhile counts. */
-	foreign_checked = true;
+	/* Noted before looking: an invalidation that arrives meanwhile counts. */
+	seen = invalidations;
 	found = ks_spi_foreign_object();
 	if (found != NULL)
-	{
-		foreign_checked = false;
 		ks_error_denied("a table of Keystone has a trigger or foreign key that is not its own",
 						psprintf("Drop the %s: what it does would run with the rights of the extension's owner.", found));
-	}
+	clean_at = seen;
 }
 
 void
@@ -181,7 +187,7 @@ ks_arg_uuid(KsArgs *args, const uint8 *uuid)
 		copy = palloc(sizeof(pg_uuid_t));
 		memcpy(copy->data, uuid, UUID_LEN);
 	}
-	add_arg(args, copy != NULL, UUIDOID, UUIDPGetDatum(copy));
+	add_arg(args, copy != NULL, UUIDOID, PointerGetDatum(copy));
 }
 
 void
@@ -201,7 +207,7 @@ ks_arg_name(KsArgs *args, const char *name)
 		copy = palloc0(sizeof(NameData));
 		namestrcpy(copy, name);
 	}
-	add_arg(args, copy != NULL, NAMEOID, NameGetDatum(copy));
+	add_arg(args, copy != NULL, NAMEOID, copy != NULL ? NameGetDatum(copy) : (Datum) 0);
 }
 
 void
@@ -276,11 +282,15 @@ lock_tables(KsPlan *plan)
 	ReleaseCachedPlan(cached, CurrentResourceOwner);
 }
 
-/* In parallel mode no newer snapshot may be taken than the query's own. */
+/*
+ * What is committed at this moment.  In parallel mode GetLatestSnapshot()
+ * refuses; a snapshot for a catalog without invalidation messages of its own
+ * is always taken anew.
+ */
 static Snapshot
 latest_snapshot(void)
 {
-	return IsInParallelMode() ? GetActiveSnapshot() : GetLatestSnapshot();
+	return IsInParallelMode() ? GetCatalogSnapshot(TriggerRelationId) : GetLatestSnapshot();
 }
 
 /* snapshot NULL: the latest. */

@@ -106,11 +106,11 @@ find_sealed(const KsSpi *spi, Snapshot snapshot, const KsCredential *c, int32 ve
 }
 
 /* Whether one of two credentials of the same name is meant rather than the
- * other: what has a value, then what is the caller's own. */
+ * other: what has a value, unless a version is named, then the caller's own. */
 static bool
-is_preferred(const KsCredential *a, const KsCredential *b)
+is_preferred(const KsCredential *a, const KsCredential *b, int32 version)
 {
-	if ((a->current_version != 0) != (b->current_version != 0))
+	if (version == 0 && (a->current_version != 0) != (b->current_version != 0))
 		return a->current_version != 0;
 	return a->personal && !b->personal;
 }
@@ -127,7 +127,7 @@ find(KsPlan *plan, KsArgs *args, KsSpi *spi, int32 version, KsCredential *creden
 		KsCredential row;
 
 		read_credential(spi, i, &row);
-		if (i == 0 || is_preferred(&row, credential))
+		if (i == 0 || is_preferred(&row, credential, version))
 			*credential = row;
 	}
 	if (rows > 0 && sealed != NULL)

@@ -58,7 +58,7 @@ CREATE TEMP VIEW calls AS
 
 \o
 
-SELECT plan((SELECT count(*) FROM statements)::int + (SELECT count(*) FROM calls)::int + 14);
+SELECT plan((SELECT count(*) FROM statements)::int + (SELECT count(*) FROM calls)::int + 17);
 
 SELECT ok(pg_temp.as_role('ks_anon', statement) = ANY (expected), format('I4 anon: %s %s', verb, relname)) FROM statements ORDER BY relname, verb;
 
@@ -80,8 +80,6 @@ SET LOCAL session_replication_role = replica;
 SELECT throws_ok('TRUNCATE keystone_private.ciphertext', '42501', NULL, 'I4 also with session_replication_role = replica');
 RESET session_replication_role;
 
--- A trigger that anon made would run as the owner: nothing is written then,
--- by anybody, and nothing has run.
 SET LOCAL SESSION AUTHORIZATION ks_anon;
 CREATE FUNCTION ks_anon.spy() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -90,6 +88,11 @@ BEGIN
 END
 $$;
 GRANT USAGE ON SCHEMA ks_anon TO PUBLIC;
+RESET SESSION AUTHORIZATION;
+SELECT is(pg_temp.as_role('ks_anon', 'CREATE TRIGGER spy BEFORE INSERT ON keystone.members FOR EACH ROW EXECUTE FUNCTION ks_anon.spy()'), '42501', 'I4 anon makes no trigger');
+SELECT is(pg_temp.as_role('ks_anon', 'CREATE OR REPLACE TRIGGER refuse_truncate BEFORE TRUNCATE ON keystone.members FOR EACH STATEMENT EXECUTE FUNCTION ks_anon.spy()'), '42501', 'I4 nor replaces one');
+SELECT is(pg_temp.as_role('ks_anon', 'TRUNCATE keystone.members'), '42501', 'I4 nor truncates');
+-- What a superuser attaches for it all the same does not run.
 CREATE TRIGGER spy BEFORE INSERT OR UPDATE OR DELETE ON keystone.members FOR EACH ROW EXECUTE FUNCTION ks_anon.spy();
 RESET SESSION AUTHORIZATION;
 SELECT is(pg_temp.as_role('ks_owner', format($$SELECT keystone.remove_member('acme', %L)$$, pg_temp.principal('ks_viewer'))), '42501', 'I4 a member is not removed past a foreign trigger');
@@ -101,7 +104,6 @@ DROP TRIGGER spy ON keystone.members;
 SELECT is(pg_temp.as_role('ks_owner', $$SELECT keystone.store('acme', 'other', 'value')$$), '1', 'without the trigger writing works again');
 
 -- Triggers of the server's own functions are foreign as well.
-SET LOCAL SESSION AUTHORIZATION ks_anon;
 CREATE TRIGGER quiet BEFORE UPDATE ON keystone.credential_versions FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
 RESET SESSION AUTHORIZATION;
 SELECT is(pg_temp.as_role('ks_owner', $$SELECT keystone.store('acme', 'other', 'value')$$), '42501', 'I4 a trigger with a function of pg_catalog is refused too');
