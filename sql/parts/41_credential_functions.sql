@@ -79,7 +79,7 @@ COMMENT ON FUNCTION keystone.update_metadata(uuid, jsonb) IS 'Merge patch (RFC 7
 
 CREATE OR REPLACE FUNCTION keystone.set_active(credential uuid, active boolean) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ks_fn_set_active';
-COMMENT ON FUNCTION keystone.set_active(uuid, boolean) IS 'Switches a credential off (not revealed) or on; needs store, or workspace for somebody''s personal credential';
+COMMENT ON FUNCTION keystone.set_active(uuid, boolean) IS 'Switches a credential off (not revealed) or on; needs store; a personal one only its owner switches on, holders of workspace may switch it off';
 
 CREATE OR REPLACE FUNCTION keystone.delete_credential(credential uuid, recovery interval DEFAULT '30 days',
 	approval uuid DEFAULT NULL, reason text DEFAULT NULL, context jsonb DEFAULT '{}') RETURNS void
@@ -88,7 +88,7 @@ COMMENT ON FUNCTION keystone.delete_credential(uuid, interval, uuid, text, jsonb
 
 CREATE OR REPLACE FUNCTION keystone.restore_credential(credential uuid) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ks_fn_restore_credential';
-COMMENT ON FUNCTION keystone.restore_credential(uuid) IS 'Takes back a deletion; 23505 when the name has been taken since; needs store';
+COMMENT ON FUNCTION keystone.restore_credential(uuid) IS 'Takes back a deletion; 23505 when the name has been taken since; needs store, or to own a personal credential';
 
 CREATE OR REPLACE FUNCTION keystone.destroy_credential(credential uuid,
 	approval uuid DEFAULT NULL, reason text DEFAULT NULL, context jsonb DEFAULT '{}') RETURNS void
