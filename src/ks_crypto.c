@@ -10,10 +10,10 @@
  *	  what it holds of libcrypto is given back and derived keys are wiped;
  *	- a failure is noted, and libcrypto's error queue emptied, before the
  *	  function returns: the server's TLS code reads the same queue;
- *	- between calls the one context that lives as long as the process holds no
- *	  key but an all-zero one.
+ *	- between calls the contexts that live as long as the process hold nothing
+ *	  of what went through them: no key but an all-zero one, no digest.
  *
- * The functions are not reentrant: that context, and the schedule within a
+ * The functions are not reentrant: those contexts, and the schedule within a
  * KsAead, serve one call at a time.  A backend has one thread, and no signal
  * handler may come here.
  *
@@ -50,6 +50,13 @@ static EVP_KDF *hkdf = NULL;
  * which wipes it, and the next use makes a new one.
  */
 static EVP_MAC_CTX *hmac_context = NULL;
+
+/*
+ * Kept likewise, for the audit log hashes millions of leaves and nodes, and
+ * making a context costs more than a short digest.  It is always ready for the
+ * next message; one that cannot be made so is freed.
+ */
+static EVP_MD_CTX *sha256_context = NULL;
 
 static const uint8 zero_key[KS_KEY_LEN] = {0};
 
@@ -319,15 +326,135 @@ done:
 KsCryptoResult
 ks_sha256(const void *data, size_t len, uint8 digest[KS_DIGEST_LEN])
 {
+	KsBytes		piece = {data, len};
+
+	return ks_sha256_pieces(&piece, 1, digest);
+}
+
+/*
+ * SHA-256 over the concatenation of npieces pieces, which are not told apart.
+ * digest may be one of the pieces.
+ */
+KsCryptoResult
+ks_sha256_pieces(const KsBytes *pieces, int npieces, uint8 digest[KS_DIGEST_LEN])
+{
+	KsCryptoResult result = KS_CRYPTO_FAILED;
 	unsigned int n = 0;
 
-	if (sha256 == NULL ||
-		EVP_Digest(data, len, digest, &n, sha256, NULL) <= 0 || n != KS_DIGEST_LEN)
+	if (sha256_context == NULL)
 	{
-		note_failure("could not compute a digest");
-		return KS_CRYPTO_FAILED;
+		if (sha256 == NULL)
+			goto done;
+		sha256_context = EVP_MD_CTX_new();
+		if (sha256_context == NULL ||
+			EVP_DigestInit_ex2(sha256_context, sha256, NULL) <= 0)
+			goto done;
 	}
-	return KS_CRYPTO_OK;
+
+	for (int i = 0; i < npieces; i++)
+	{
+		if (pieces[i].len > 0 &&
+			EVP_DigestUpdate(sha256_context, pieces[i].data, pieces[i].len) <= 0)
+			goto done;
+	}
+	if (EVP_DigestFinal_ex(sha256_context, digest, &n) <= 0 || n != KS_DIGEST_LEN)
+		goto done;
+	result = KS_CRYPTO_OK;
+
+done:
+	if (result != KS_CRYPTO_OK)
+		note_failure("could not compute a digest");
+	/* without a digest's name, which keeps what was prepared for it */
+	if (sha256_context != NULL &&
+		(result != KS_CRYPTO_OK ||
+		 EVP_DigestInit_ex2(sha256_context, NULL, NULL) <= 0))
+	{
+		EVP_MD_CTX_free(sha256_context);
+		sha256_context = NULL;
+		ERR_clear_error();
+	}
+	return result;
+}
+
+/*
+ * The public key that belongs to a seed (RFC 8032, section 5.1.5).
+ */
+KsCryptoResult
+ks_ed25519_public(const uint8 seed[32], uint8 public_key[32])
+{
+	KsCryptoResult result = KS_CRYPTO_FAILED;
+	EVP_PKEY   *key = EVP_PKEY_new_raw_private_key_ex(NULL, "ED25519", NULL, seed, 32);
+	size_t		n = 32;
+
+	if (key != NULL &&
+		EVP_PKEY_get_raw_public_key(key, public_key, &n) > 0 && n == 32)
+		result = KS_CRYPTO_OK;
+	else
+		note_failure("could not compute a public key");
+	/* libcrypto wipes its copy of the seed when it frees the key */
+	EVP_PKEY_free(key);
+	return result;
+}
+
+/*
+ * Signs len bytes (RFC 8032, section 5.1.6).  On failure signature is zeros.
+ */
+KsCryptoResult
+ks_ed25519_sign(const uint8 seed[32], const void *data, size_t len, uint8 signature[64])
+{
+	KsCryptoResult result = KS_CRYPTO_FAILED;
+	EVP_PKEY   *key = EVP_PKEY_new_raw_private_key_ex(NULL, "ED25519", NULL, seed, 32);
+	EVP_MD_CTX *context = EVP_MD_CTX_new();
+	size_t		n = 64;
+
+	if (key == NULL || context == NULL ||
+		EVP_DigestSignInit_ex(context, NULL, NULL, NULL, NULL, key, NULL) <= 0 ||
+		EVP_DigestSign(context, signature, &n, data, len) <= 0 || n != 64)
+		goto done;
+	result = KS_CRYPTO_OK;
+
+done:
+	if (result != KS_CRYPTO_OK)
+	{
+		note_failure("could not sign");
+		memset(signature, 0, 64);
+	}
+	EVP_MD_CTX_free(context);
+	EVP_PKEY_free(key);
+	return result;
+}
+
+/*
+ * Verifies a signature (RFC 8032, section 5.1.7).  A public key that is no
+ * point of the curve has no signatures: it gives KS_CRYPTO_FORGED too.
+ */
+KsCryptoResult
+ks_ed25519_verify(const uint8 public_key[32], const void *data, size_t len,
+				  const uint8 signature[64])
+{
+	KsCryptoResult result = KS_CRYPTO_FAILED;
+	EVP_PKEY   *key = EVP_PKEY_new_raw_public_key_ex(NULL, "ED25519", NULL, public_key, 32);
+	EVP_MD_CTX *context = EVP_MD_CTX_new();
+	int			verdict;
+
+	if (key == NULL || context == NULL ||
+		EVP_DigestVerifyInit_ex(context, NULL, NULL, NULL, NULL, key, NULL) <= 0)
+		goto done;
+
+	verdict = EVP_DigestVerify(context, signature, 64, data, len);
+	if (verdict == 1)
+		result = KS_CRYPTO_OK;
+	else if (verdict == 0)
+		result = KS_CRYPTO_FORGED;
+
+done:
+	if (result == KS_CRYPTO_FAILED)
+		note_failure("could not verify a signature");
+	else if (result == KS_CRYPTO_FORGED)
+		ERR_clear_error();
+	EVP_MD_CTX_free(context);
+	EVP_PKEY_free(key);
+	return result;
 }
 
 /*

@@ -76,6 +76,16 @@ extern KsCryptoResult ks_aead_open(const KsAead *aead, const uint8 nonce[KS_NONC
 
 extern KsCryptoResult ks_sha256(const void *data, size_t len, uint8 digest[KS_DIGEST_LEN]);
 
+/* SHA-256 over the concatenation of the pieces. */
+extern KsCryptoResult ks_sha256_pieces(const KsBytes *pieces, int npieces, uint8 digest[KS_DIGEST_LEN]);
+
+/* Ed25519 (RFC 8032); a private key is its 32-byte seed.  verify returns
+ * KS_CRYPTO_FORGED for a signature that is not the key's. */
+extern KsCryptoResult ks_ed25519_public(const uint8 seed[32], uint8 public_key[32]);
+extern KsCryptoResult ks_ed25519_sign(const uint8 seed[32], const void *data, size_t len, uint8 signature[64]);
+extern KsCryptoResult ks_ed25519_verify(const uint8 public_key[32], const void *data, size_t len,
+										const uint8 signature[64]);
+
 /* HMAC-SHA-256 (RFC 2104) over the concatenation of the pieces. */
 extern KsCryptoResult ks_hmac_sha256(const uint8 key[KS_KEY_LEN], const KsBytes *pieces,
 									 int npieces, uint8 mac[KS_DIGEST_LEN]);

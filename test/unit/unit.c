@@ -21,7 +21,8 @@
 #define DIAGNOSTICS_MAX 10		/* of one test */
 
 static const UnitTest *const suites[] = {
-	mem_tests, crypto_tests, wire_tests, keyring_tests, dotenv_tests
+	mem_tests, crypto_tests, wire_tests, keyring_tests, dotenv_tests,
+	merkle_tests, entry_tests, note_tests
 };
 
 bool		unit_soak = false;

@@ -25,6 +25,9 @@ extern const UnitTest crypto_tests[];
 extern const UnitTest wire_tests[];
 extern const UnitTest keyring_tests[];
 extern const UnitTest dotenv_tests[];
+extern const UnitTest merkle_tests[];
+extern const UnitTest entry_tests[];
+extern const UnitTest note_tests[];
 
 /* With --soak, tests that can do more rounds do. */
 extern bool unit_soak;

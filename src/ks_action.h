@@ -1,0 +1,87 @@
+/*-------------------------------------------------------------------------
+ *
+ * ks_action.h
+ *	  Kinds of audit entries and the names of the actions that they stand for.
+ *
+ * The numbers are part of the log's format: they are added to, never changed.
+ * docs/audit.md has the same table.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef KS_ACTION_H
+#define KS_ACTION_H
+
+#include "ks_compat.h"
+
+/* number, C name, SQL name */
+#define KS_ACTIONS(X) \
+	X(0x0001, LOG_EPOCH, "log.epoch") \
+	X(0x0002, LOG_TICK, "log.tick") \
+	X(0x0003, LOG_KEY, "log.key") \
+	X(0x0004, LOG_PRUNE, "log.prune") \
+	X(0x0005, LOG_ERASE, "log.erase") \
+	X(0x0006, LOG_CONFIG, "log.config") \
+	X(0x0007, LOG_WORKSPACE_SEAL, "log.workspace_seal") \
+	X(0x0008, LOG_LOSS, "log.loss") \
+	X(0x0010, CREDENTIAL_CREATE, "credential.create") \
+	X(0x0011, CREDENTIAL_UPDATE, "credential.update") \
+	X(0x0012, CREDENTIAL_ROTATE, "credential.rotate") \
+	X(0x0013, CREDENTIAL_DELETE, "credential.delete") \
+	X(0x0014, GRANT_ADD, "grant.add") \
+	X(0x0015, GRANT_REVOKE, "grant.revoke") \
+	X(0x0016, CREDENTIAL_RENAME, "credential.rename") \
+	X(0x0017, CREDENTIAL_RESTORE, "credential.restore") \
+	X(0x0018, CREDENTIAL_DESTROY, "credential.destroy") \
+	X(0x0019, CREDENTIAL_DESTROY_VERSION, "credential.destroy_version") \
+	X(0x001a, CREDENTIAL_PROMOTE, "credential.promote") \
+	X(0x001b, CREDENTIAL_ROLLBACK, "credential.rollback") \
+	X(0x001c, CREDENTIAL_VERIFY, "credential.verify") \
+	X(0x001d, CREDENTIAL_SHARE, "credential.share") \
+	X(0x001e, CREDENTIAL_UNSHARE, "credential.unshare") \
+	X(0x001f, CREDENTIAL_EXPIRE, "credential.expire") \
+	X(0x0020, CREDENTIAL_REVEAL, "credential.reveal") \
+	X(0x0021, DENIALS, "denials") \
+	X(0x0022, DECRYPT, "decrypt") \
+	X(0x0030, WORKSPACE_CREATE, "workspace.create") \
+	X(0x0031, WORKSPACE_UPDATE, "workspace.update") \
+	X(0x0032, WORKSPACE_OFFBOARD, "workspace.offboard") \
+	X(0x0033, MEMBER_ADD, "member.add") \
+	X(0x0034, MEMBER_ROLE, "member.role") \
+	X(0x0035, MEMBER_REMOVE, "member.remove") \
+	X(0x0036, PRINCIPAL_CREATE, "principal.create") \
+	X(0x0037, PRINCIPAL_UPDATE, "principal.update") \
+	X(0x0038, PRINCIPAL_DISABLE, "principal.disable") \
+	X(0x0039, PRINCIPAL_ENABLE, "principal.enable") \
+	X(0x003a, PROVIDER_DEFINE, "provider.define") \
+	X(0x003b, PROVIDER_CONFIGURE, "provider.configure") \
+	X(0x0040, KEY_CREATE, "key.create") \
+	X(0x0041, KEY_ROTATE, "key.rotate") \
+	X(0x0042, KEY_REWRAP, "key.rewrap") \
+	X(0x0043, KEY_SHRED, "key.shred") \
+	X(0x0054, APPROVAL_CLAIM, "approval.claim") \
+	X(0x0060, TABLE_INSERT, "table.insert") \
+	X(0x0061, TABLE_UPDATE, "table.update") \
+	X(0x0062, TABLE_DELETE, "table.delete") \
+	X(0x0063, TABLE_TRUNCATE, "table.truncate") \
+	X(0x0064, TABLE_AUDIT, "table.audit") \
+	X(0x0065, TABLE_UNAUDIT, "table.unaudit") \
+	X(0x0070, AUDIT_VERIFY, "audit.verify") \
+	X(0x0071, AUDIT_EXPORT, "audit.export") \
+	X(0x0072, AUDIT_CHECKPOINT, "audit.checkpoint") \
+	X(0x0073, AUDIT_RESTORE, "audit.restore")
+
+typedef enum KsAction
+{
+#define KS_ACTION_ENUM(number, name, text) KS_ACTION_##name = number,
+	KS_ACTIONS(KS_ACTION_ENUM)
+#undef KS_ACTION_ENUM
+} KsAction;
+
+/* The action's name, NULL for a number that this version does not know. */
+extern const char *ks_action_name(uint16 kind);
+
+/* Whether entries of this kind make a new version of their object, so that
+ * versions of one object must be contiguous over them. */
+extern bool ks_action_makes_version(uint16 kind);
+
+#endif							/* KS_ACTION_H */
