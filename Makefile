@@ -116,6 +116,7 @@ fuzz:
 	$(top)test/fuzz/run
 soak:
 	$(top)test/fuzz/run soak
+	$(top)test/soak/audit
 
 #: make quickstart       a private cluster that shows what Keystone does
 #: make quickstart-stop  remove it

@@ -9,6 +9,8 @@
 
 #include "miscadmin.h"
 
+#include "ks_change.h"
+#include "ks_event.h"
 #include "ks_guard.h"
 #include "ks_guc.h"
 #include "ks_hooks.h"
@@ -16,6 +18,7 @@
 #include "ks_keys.h"
 #include "ks_rights.h"
 #include "ks_shmem.h"
+#include "ks_utility.h"
 #include "ks_worker.h"
 
 KS_MODULE_MAGIC;
@@ -23,6 +26,7 @@ KS_MODULE_MAGIC;
 /* The shared memory of each room. */
 static const KsShmemPart shmem_parts[] = {
 	{"keystone keyring", ks_keyring_shmem_size, ks_keyring_shmem_init},
+	{"keystone events", ks_event_shmem_size, ks_event_shmem_init},
 	{NULL, NULL, NULL}
 };
 
@@ -41,7 +45,9 @@ _PG_init(void)
 	ks_shmem_init(shmem_parts);
 	ks_keys_init();
 	ks_rights_init();
+	ks_change_init();
 	ks_worker_init();
 	ks_hooks_init();
 	ks_guard_init();
+	ks_utility_init();
 }

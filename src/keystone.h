@@ -3,8 +3,9 @@
  * keystone.h
  *	  Limits and types that every room knows.
  *
- * Lock order, from first to last taken: table locks, row locks, the keyring's
- * LWLock.  Nothing waits, allocates or reports while it holds an LWLock.
+ * Lock order, from first to last taken: table locks, row locks, then one
+ * LWLock.  Nothing waits, allocates or reports while it holds an LWLock, nor
+ * takes a second one.
  *
  *-------------------------------------------------------------------------
  */

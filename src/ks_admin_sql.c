@@ -9,14 +9,24 @@
 
 #include "access/xlog.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 
 #include "ks_args.h"
+#include "ks_audit.h"
 #include "ks_error.h"
+#include "ks_event.h"
+#include "ks_guc.h"
 #include "ks_keyring.h"
 #include "ks_keys.h"
 #include "ks_rights.h"
 #include "ks_rows.h"
+#include "ks_signer.h"
+
+/* Seconds after which something is late. */
+#define START_TIME		30
+#define OUTBOX_LAG		60
 
 #define MANAGERS	(KS_PROFILE_ADMIN | KS_PROFILE_MONITOR)
 
@@ -82,6 +92,220 @@ add_check(KsSetResult *set, const char *name, bool ok, const char *detail)
 	ks_set_add(set, values, nulls);
 }
 
+/* The audit log. */
+
+static long
+seconds_since(TimestampTz time)
+{
+	return TimestampDifferenceMilliseconds(time, GetCurrentTimestamp()) / 1000;
+}
+
+/* What keeps a worker of this database from running, NULL when it runs. */
+static const char *
+worker_problem(const KsSlotStatus *slot, KsWorkerKind kind, const char *name)
+{
+	const KsWorkerStatus *worker = &slot->workers[kind];
+
+	if (worker->pid != 0 || worker->starting)
+		return NULL;
+	if (slot->held_by != 0)
+		return psprintf("the %s is kept out by process %d, until its statement ends", name, (int) slot->held_by);
+	if (worker->failures == 0 && seconds_since(PgStartTime) < START_TIME)
+		return NULL;
+	return psprintf("the %s does not run%s%s", name, kind == KS_APPENDER && slot->problem[0] != '\0' ? ": " : "",
+					kind == KS_APPENDER ? slot->problem : "");
+}
+
+/* slot NULL: this database has none. */
+static void
+check_workers(KsSetResult *set, const KsSlotStatus *slot)
+{
+	KsAnchorStatus anchor;
+	pid_t		launcher;
+	pid_t		runner;
+	bool		too_few_workers;
+	bool		too_few_slots;
+	const char *problem = NULL;
+
+	ks_event_launcher_status(&launcher, &too_few_workers, &too_few_slots);
+	ks_event_anchor_status(MyDatabaseId, &anchor, &runner);
+	if (launcher == 0)
+		problem = "the launcher does not run; see the server log";
+	else if (too_few_workers)
+		problem = "max_worker_processes is too low";
+	else if (slot != NULL && !RecoveryInProgress())
+	{
+		problem = worker_problem(slot, KS_APPENDER, "appender");
+		if (problem == NULL)
+			problem = worker_problem(slot, KS_HOUSEKEEPER, "housekeeper");
+		if (problem == NULL && ks_audit_anchor_command[0] != '\0' && runner == 0 && slot->log.checkpoint_at != 0 &&
+			seconds_since(slot->log.checkpoint_at) > START_TIME)
+			problem = "the runner does not run; see the server log";
+	}
+	add_check(set, "workers", problem == NULL,
+			  problem != NULL ? problem : slot == NULL ? "the launcher runs; there is no log yet" :
+			  RecoveryInProgress() ? "the launcher runs; the others run on the primary" :
+			  "launcher, appender and housekeeper run");
+}
+
+static void
+check_databases(KsSetResult *set)
+{
+	pid_t		launcher;
+	bool		too_few_workers;
+	bool		too_few_slots;
+	int			taken = 0;
+
+	ks_event_launcher_status(&launcher, &too_few_workers, &too_few_slots);
+	for (int i = 0; i < ks_event_slots(); i++)
+	{
+		KsSlotStatus status;
+
+		ks_event_slot_status(i, &status);
+		taken += OidIsValid(status.database) ? 1 : 0;
+	}
+	add_check(set, "databases", !too_few_slots,
+			  psprintf(too_few_slots ? "keystone.max_databases is too low: %d of %d are taken" :
+					   "%d of %d of keystone.max_databases are taken", taken, ks_event_slots()));
+}
+
+static void
+check_instance(KsSetResult *set)
+{
+	KsInstance	instance = ks_audit_instance(NULL, NULL);
+
+	add_check(set, "instance", instance != KS_INSTANCE_FOREIGN,
+			  instance == KS_INSTANCE_OURS ? "this database's own" :
+			  instance == KS_INSTANCE_NONE ? "none yet: the first change writes it" :
+			  "a copy of another database: values are refused until keystone.accept_restore()");
+}
+
+/* Rows of the outbox, and for how many seconds the first one has been there. */
+static int64
+outbox_lag(int64 *seconds)
+{
+	static KsPlan count = {.sql = "SELECT count(*) FROM keystone_private.audit_outbox"};
+	static KsPlan first = {.sql = "SELECT body FROM keystone_private.audit_outbox ORDER BY id LIMIT 1"};
+	KsArgs		args = {0};
+	KsSpi		spi;
+	KsEvent		event;
+	int64		rows = 0;
+	size_t		len;
+
+	*seconds = 0;
+	ks_spi_begin(&spi);
+	if (ks_spi_read(&count, &args) == 1)
+		(void) ks_col_bigint(0, 1, &rows);
+	if (ks_spi_read(&first, &args) == 1 && ks_event_unpack(ks_col_bytes(&spi, 0, 1, &len), len, &event))
+		*seconds = Max(seconds_since(event.context.event_time - KS_UNIX_EPOCH_OFFSET), 0);
+	ks_spi_end(&spi);
+	return rows;
+}
+
+static void
+check_log(KsSetResult *set, const KsLogStatus *log)
+{
+	int64		lag;
+	int64		rows = outbox_lag(&lag);
+
+	if (log->state != KS_LOG_BEGUN)
+		add_check(set, "audit log", lag <= OUTBOX_LAG,
+				  psprintf("not begun; " INT64_FORMAT " changes wait, the first for " INT64_FORMAT " s", rows, lag));
+	else
+		add_check(set, "audit log", lag <= OUTBOX_LAG,
+				  psprintf(UINT64_FORMAT " entries, " UINT64_FORMAT " failed batches; " INT64_FORMAT
+						   " changes wait, the first for " INT64_FORMAT " s", log->entries, log->failures, rows, lag));
+}
+
+static void
+check_checkpoints(KsSetResult *set, const KsLogStatus *log)
+{
+	if (log->state != KS_LOG_BEGUN)
+		add_check(set, "audit checkpoints", true, "none: the log is not begun");
+	else if (ks_audit_key_dir[0] == '\0')
+		add_check(set, "audit checkpoints", true, "nothing is signed: keystone.audit_key_dir is not set");
+	else if (log->key_problem[0] != '\0')
+		add_check(set, "audit checkpoints", false, psprintf("nothing is signed: %s", log->key_problem));
+	else if (log->checkpoint_at == 0)
+		add_check(set, "audit checkpoints", seconds_since(log->committed_at) < START_TIME, "none yet");
+	else
+		add_check(set, "audit checkpoints", seconds_since(log->checkpoint_at) <= 2 * ks_audit_heartbeat + START_TIME,
+				  psprintf("the last one is %ld s old and covers " UINT64_FORMAT " entries of the epoch",
+						   seconds_since(log->checkpoint_at), log->checkpoint_size));
+}
+
+/* Text about keystone.audit_anchor_command, in *ok whether it is well. */
+static const char *
+anchor_command_state(bool *ok)
+{
+	KsAnchorStatus status;
+	pid_t		runner;
+
+	ks_event_anchor_status(MyDatabaseId, &status, &runner);
+	*ok = status.failures == 0;
+	if (status.failures > 0)
+		return psprintf("the command has failed " UINT64_FORMAT " times in a row: %s", status.failures, status.problem);
+	if (status.at == 0)
+		return "the command has not run yet";
+	return psprintf("the command last succeeded %ld s ago, with " UINT64_FORMAT " entries", seconds_since(status.at),
+					status.size);
+}
+
+/* The same about keystone.audit_anchor_dir. */
+static const char *
+anchor_dir_state(bool *ok)
+{
+	KsEpoch		epoch;
+	KsCheckpoint newest;
+	bool		found = false;
+	const char *problem;
+
+	*ok = true;
+	if (!ks_audit_epoch(&epoch))
+		return "the directory has nothing yet";
+	problem = ks_anchor_newest(epoch.origin, &newest, &found);
+	*ok = problem == NULL;
+	if (problem != NULL)
+		return psprintf("the directory cannot be read: %s", problem);
+	if (!found)
+		return "the directory has nothing of this epoch";
+	return psprintf("the directory has a checkpoint of " UINT64_FORMAT " entries", newest.size);
+}
+
+static void
+check_anchors(KsSetResult *set)
+{
+	bool		command_ok = true;
+	bool		dir_ok = true;
+	const char *command = ks_audit_anchor_command[0] != '\0' ? anchor_command_state(&command_ok) : NULL;
+	const char *dir = ks_audit_anchor_dir[0] != '\0' ? anchor_dir_state(&dir_ok) : NULL;
+
+	if (command == NULL && dir == NULL)
+		add_check(set, "audit anchors", true,
+				  "none: neither keystone.audit_anchor_dir nor keystone.audit_anchor_command is set");
+	else
+		add_check(set, "audit anchors", command_ok && dir_ok,
+				  psprintf("%s%s%s", dir != NULL ? dir : "", dir != NULL && command != NULL ? "; " : "",
+						   command != NULL ? command : ""));
+}
+
+static void
+check_audit(KsSetResult *set)
+{
+	KsSlotStatus status;
+	int			slot = ks_event_slot_of(MyDatabaseId, false);
+
+	memset(&status, 0, sizeof(status));
+	if (slot >= 0)
+		ks_event_slot_status(slot, &status);
+	check_workers(set, slot >= 0 ? &status : NULL);
+	check_databases(set);
+	check_instance(set);
+	check_log(set, &status.log);
+	check_checkpoints(set, &status.log);
+	check_anchors(set);
+}
+
 PG_FUNCTION_INFO_V1(ks_fn_health_checks);
 /* keystone_private.health_checks() returns setof (check_name, ok, detail) */
 Datum
@@ -122,6 +346,7 @@ ks_fn_health_checks(PG_FUNCTION_ARGS)
 	add_check(&set, "foreign objects", foreign == NULL,
 			  foreign == NULL ? "no table has a trigger or cascading foreign key of somebody else" :
 			  psprintf("%s: nothing is written until it is dropped", foreign));
+	check_audit(&set);
 	add_check(&set, "role", true, RecoveryInProgress() ? "standby: metadata can be read, values not" : "primary");
 	return (Datum) 0;
 }

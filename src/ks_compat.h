@@ -64,6 +64,44 @@ extern PGDLLEXPORT void _PG_init(void);
 #define KS_NORETURN_END pg_attribute_noreturn()
 #endif
 
+/*
+ * Before version 17 a search path can be laid over the setting, which costs a
+ * fraction of setting it; from then on setting it is cheap.
+ */
+#if PG_VERSION_NUM < 170000
+#define KS_OVERRIDE_SEARCH_PATH 1
+#endif
+
+/* PostgreSQL 17 gives each process its number in a variable. */
+#if PG_VERSION_NUM >= 170000
+#define KS_MY_PROC_NUMBER ((int) MyProcNumber)
+#else
+#define KS_MY_PROC_NUMBER MyProc->pgprocno
+#endif
+
+/* PostgreSQL 16 can update just the indexes that summarise. */
+#if PG_VERSION_NUM >= 160000
+#define ks_insert_index_tuples(result, slot, estate) \
+	ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL, false)
+#else
+#define ks_insert_index_tuples(result, slot, estate) \
+	ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL)
+#endif
+
+/* PostgreSQL 16 has one function for objects of all classes. */
+#if PG_VERSION_NUM >= 160000
+#define ks_database_ownercheck(database, role) object_ownercheck(DatabaseRelationId, database, role)
+#else
+#define ks_database_ownercheck(database, role) pg_database_ownercheck(database, role)
+#endif
+
+/* PostgreSQL 18 tells deferrable primary keys apart. */
+#if PG_VERSION_NUM >= 180000
+#define ks_primary_key_index(rel) RelationGetPrimaryKeyIndex(rel, false)
+#else
+#define ks_primary_key_index(rel) RelationGetPrimaryKeyIndex(rel)
+#endif
+
 /* PostgreSQL 16 lets a JSON parser's action stop the parser. */
 #if PG_VERSION_NUM >= 160000
 #define KS_JSON_ACTION JsonParseErrorType
@@ -78,6 +116,13 @@ extern PGDLLEXPORT void _PG_init(void);
 #define ks_json_lexer(json, len) makeJsonLexContextCstringLen(NULL, json, len, PG_UTF8, true)
 #else
 #define ks_json_lexer(json, len) makeJsonLexContextCstringLen(json, (int) (len), PG_UTF8, true)
+#endif
+
+/* PostgreSQL 16 asks for the owner of any object in one function. */
+#if PG_VERSION_NUM >= 160000
+#define ks_table_ownercheck(table, role) object_ownercheck(RelationRelationId, table, role)
+#else
+#define ks_table_ownercheck(table, role) pg_class_ownercheck(table, role)
 #endif
 
 #endif							/* KS_FRONTEND */

@@ -343,7 +343,7 @@ ks_sha256_pieces(const KsBytes *pieces, int npieces, uint8 digest[KS_DIGEST_LEN]
 
 	if (sha256_context == NULL)
 	{
-		if (sha256 == NULL)
+		if (sha256 == NULL && !ks_crypto_init())
 			goto done;
 		sha256_context = EVP_MD_CTX_new();
 		if (sha256_context == NULL ||

@@ -107,6 +107,31 @@ ks_error_shredded(void)
 }
 
 /*
+ * Values of a copy stay closed until somebody has said that it is meant to be.
+ */
+void
+ks_error_not_accepted(void)
+{
+	ereport(ERROR,
+			(errcode(KS_ERRCODE_SEALED),
+			 errmsg("the restored database was not accepted yet"),
+			 errhint("An administrator accepts it with keystone.accept_restore(reason).")));
+}
+
+/*
+ * What cannot be recorded is not done.
+ */
+void
+ks_error_no_log(const char *detail, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(KS_ERRCODE_NO_LOG),
+			 errmsg("the audit log is not available"),
+			 errdetail_internal("%s", detail),
+			 hint != NULL ? errhint("%s", hint) : 0));
+}
+
+/*
  * Somebody else made a version since the caller looked.
  */
 void

@@ -21,6 +21,7 @@
 #define KS_ERRCODE_NOT_FOUND	MAKE_SQLSTATE('P','T','4','0','4')
 #define KS_ERRCODE_CONFLICT		MAKE_SQLSTATE('P','T','4','0','9')
 #define KS_ERRCODE_SEALED		MAKE_SQLSTATE('P','T','4','2','3')
+#define KS_ERRCODE_NO_LOG		MAKE_SQLSTATE('P','T','4','2','4')
 
 /* 55000: the library is not in shared_preload_libraries. */
 KS_NORETURN extern void ks_error_not_preloaded(void) KS_NORETURN_END;
@@ -40,6 +41,13 @@ KS_NORETURN extern void ks_error_sealed(const char *log_reason) KS_NORETURN_END;
 
 /* PT423: the keys of this workspace were destroyed. */
 KS_NORETURN extern void ks_error_shredded(void) KS_NORETURN_END;
+
+/* PT423: a restored copy whose log was not accepted yet. */
+KS_NORETURN extern void ks_error_not_accepted(void) KS_NORETURN_END;
+
+/* PT424: the audit log cannot be written; detail is a constant phrase that
+ * says why, hint may be NULL. */
+KS_NORETURN extern void ks_error_no_log(const char *detail, const char *hint) KS_NORETURN_END;
 
 /* PT409: the caller expected another version. */
 KS_NORETURN extern void ks_error_conflict(int expected, int actual) KS_NORETURN_END;

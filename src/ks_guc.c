@@ -21,6 +21,19 @@ bool		ks_hints = true;
 int			ks_max_value_size = 64 * 1024;
 char	   *ks_authenticators = NULL;
 char	   *ks_trusted_definers = NULL;
+int			ks_max_databases = 8;
+int			ks_audit_ring_size = 1024;
+int			ks_audit_timeout = 5000;
+char	   *ks_audit_origin = NULL;
+char	   *ks_audit_key_dir = NULL;
+int			ks_audit_key_period = 86400;
+char	   *ks_audit_anchor_dir = NULL;
+char	   *ks_audit_anchor_command = NULL;
+int			ks_audit_anchor_timeout = 30;
+int			ks_audit_checkpoint_interval = 1000;
+int			ks_audit_heartbeat = 300;
+int			ks_denials_per_minute = 60;
+int			ks_housekeeper_interval = 5000;
 
 /*
  * Accepts a list of role names.  Whether the roles exist is not known here:
@@ -145,10 +158,167 @@ define_identity_settings(void)
 							    /* hooks */ check_role_list, NULL, NULL);
 }
 
+/*
+ * An origin begins each checkpoint and names its keys: not empty, no white
+ * space, no control characters, no plus sign (c2sp.org/signed-note).
+ */
+static bool
+check_origin(char **newval, void **extra pg_attribute_unused(),
+			 GucSource source pg_attribute_unused())
+{
+	size_t		len = strlen(*newval);
+
+	if (len > 0 && len <= 100 && strspn(*newval, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_/") == len)
+		return true;
+	GUC_check_errdetail("An origin has 1 to 100 letters, digits, dots, hyphens, underscores and slashes.");
+	return false;
+}
+
+static void
+define_audit_settings(void)
+{
+	DefineCustomIntVariable( /* name */ "keystone.max_databases",
+							 /* short_desc */ "Sets how many databases of the cluster can have Keystone.",
+							 /* long_desc */ "Administrators can raise it when more databases have the extension: "
+							"each takes keystone.audit_ring_size of shared memory and two background "
+							"processes.",
+							 /* valueAddr */ &ks_max_databases,
+							 /* bootValue, minValue, maxValue */ 8, 1, 256,
+							 /* context */ PGC_POSTMASTER,
+							 /* flags */ 0,
+							 /* hooks */ NULL, NULL, NULL);
+
+	DefineCustomIntVariable( /* name */ "keystone.audit_ring_size",
+							 /* short_desc */ "Sets the shared memory for events on their way into a database's log.",
+							 /* long_desc */ "Administrators can raise it when many sessions reveal many values at "
+							"once and wait for room.",
+							 /* valueAddr */ &ks_audit_ring_size,
+							 /* bootValue, minValue, maxValue */ 1024, 64, 65536,
+							 /* context */ PGC_POSTMASTER,
+							 /* flags */ GUC_UNIT_KB,
+							 /* hooks */ NULL, NULL, NULL);
+
+	DefineCustomIntVariable( /* name */ "keystone.audit_timeout",
+							 /* short_desc */ "Sets how long a call waits for its audit entry.",
+							 /* long_desc */ "Administrators can choose how soon a reveal gives up when the log "
+							"cannot be written. Nothing is revealed then.",
+							 /* valueAddr */ &ks_audit_timeout,
+							 /* bootValue, minValue, maxValue */ 5000, 100, 600000,
+							 /* context */ PGC_SIGHUP,
+							 /* flags */ GUC_UNIT_MS,
+							 /* hooks */ NULL, NULL, NULL);
+
+	DefineCustomStringVariable( /* name */ "keystone.audit_origin",
+							    /* short_desc */ "Sets the first part of the name under which checkpoints are signed.",
+							    /* long_desc */ "Administrators can name the organisation and system, such as "
+							   "example.com/vault. It is used when a log or an epoch begins, and stays.",
+							    /* valueAddr */ &ks_audit_origin,
+							    /* bootValue */ "keystone",
+							    /* context */ PGC_SIGHUP,
+							    /* flags */ 0,
+							    /* hooks */ check_origin, NULL, NULL);
+
+	DefineCustomStringVariable( /* name */ "keystone.audit_key_dir",
+							    /* short_desc */ "Sets the directory of the keys that sign checkpoints.",
+							    /* long_desc */ "Administrators can give a directory outside the data directory that "
+							   "belongs to the server's user and is closed to others. Without it nothing "
+							   "is signed.",
+							    /* valueAddr */ &ks_audit_key_dir,
+							    /* bootValue */ "",
+							    /* context */ PGC_SIGHUP,
+							    /* flags */ GUC_SUPERUSER_ONLY,
+							    /* hooks */ NULL, NULL, NULL);
+
+	DefineCustomIntVariable( /* name */ "keystone.audit_key_period",
+							 /* short_desc */ "Sets after what time a new signing key takes over.",
+							 /* long_desc */ "Administrators can limit what a stolen signing key is good for: the "
+							"key before is destroyed, and cannot sign anew what it has signed. Zero "
+							"keeps the first.",
+							 /* valueAddr */ &ks_audit_key_period,
+							 /* bootValue, minValue, maxValue */ 86400, 0, 365 * 86400,
+							 /* context */ PGC_SIGHUP,
+							 /* flags */ GUC_UNIT_S,
+							 /* hooks */ NULL, NULL, NULL);
+
+	DefineCustomStringVariable( /* name */ "keystone.audit_anchor_dir",
+							    /* short_desc */ "Sets the directory to which checkpoints are copied.",
+							    /* long_desc */ "Administrators can give a directory outside the data directory from "
+							   "which checkpoints are carried off the machine. What was carried off "
+							   "proves what the log held.",
+							    /* valueAddr */ &ks_audit_anchor_dir,
+							    /* bootValue */ "",
+							    /* context */ PGC_SIGHUP,
+							    /* flags */ GUC_SUPERUSER_ONLY,
+							    /* hooks */ NULL, NULL, NULL);
+
+	DefineCustomStringVariable( /* name */ "keystone.audit_anchor_command",
+							    /* short_desc */ "Sets the shell command that takes checkpoints off the machine.",
+							    /* long_desc */ "Administrators can send checkpoints to write-once storage or to a "
+							   "witness: the command gets one on its standard input. It is run by a "
+							   "process of its own, as the server's user.",
+							    /* valueAddr */ &ks_audit_anchor_command,
+							    /* bootValue */ "",
+							    /* context */ PGC_SIGHUP,
+							    /* flags */ GUC_SUPERUSER_ONLY,
+							    /* hooks */ NULL, NULL, NULL);
+
+	DefineCustomIntVariable( /* name */ "keystone.audit_anchor_timeout",
+							 /* short_desc */ "Sets the time that keystone.audit_anchor_command may take.",
+							 /* long_desc */ "Administrators can give a slow store more time. A command that takes "
+							"longer is killed, and run again with the next checkpoint.",
+							 /* valueAddr */ &ks_audit_anchor_timeout,
+							 /* bootValue, minValue, maxValue */ 30, 1, 3600,
+							 /* context */ PGC_SIGHUP,
+							 /* flags */ GUC_UNIT_S,
+							 /* hooks */ NULL, NULL, NULL);
+
+	DefineCustomIntVariable( /* name */ "keystone.audit_checkpoint_interval",
+							 /* short_desc */ "Sets the least time between two checkpoints.",
+							 /* long_desc */ "Administrators can trade the number of checkpoints for the time in "
+							"which entries are not signed yet. After 4096 entries there is one in any "
+							"case.",
+							 /* valueAddr */ &ks_audit_checkpoint_interval,
+							 /* bootValue, minValue, maxValue */ 1000, 100, 3600000,
+							 /* context */ PGC_SIGHUP,
+							 /* flags */ GUC_UNIT_MS,
+							 /* hooks */ NULL, NULL, NULL);
+
+	DefineCustomIntVariable( /* name */ "keystone.audit_heartbeat",
+							 /* short_desc */ "Sets after what time an idle log gets an entry and a checkpoint.",
+							 /* long_desc */ "Administrators can choose how soon the absence of checkpoints tells "
+							"that something is wrong.",
+							 /* valueAddr */ &ks_audit_heartbeat,
+							 /* bootValue, minValue, maxValue */ 300, 1, 86400,
+							 /* context */ PGC_SIGHUP,
+							 /* flags */ GUC_UNIT_S,
+							 /* hooks */ NULL, NULL, NULL);
+
+	DefineCustomIntVariable( /* name */ "keystone.denials_per_minute",
+							 /* short_desc */ "Sets how many denials of a caller get entries of their own.",
+							 /* long_desc */ "Administrators can bound what a caller without rights adds to the log "
+							"in a minute. Further denials are counted there.",
+							 /* valueAddr */ &ks_denials_per_minute,
+							 /* bootValue, minValue, maxValue */ 60, 0, 1000000,
+							 /* context */ PGC_SIGHUP,
+							 /* flags */ 0,
+							 /* hooks */ NULL, NULL, NULL);
+
+	DefineCustomIntVariable( /* name */ "keystone.housekeeper_interval",
+							 /* short_desc */ "Sets how often the housekeeper looks for work.",
+							 /* long_desc */ "Administrators can choose how fresh usage counters are, and how soon "
+							"deleted credentials are destroyed after their recovery time.",
+							 /* valueAddr */ &ks_housekeeper_interval,
+							 /* bootValue, minValue, maxValue */ 5000, 100, 3600000,
+							 /* context */ PGC_SIGHUP,
+							 /* flags */ GUC_UNIT_MS,
+							 /* hooks */ NULL, NULL, NULL);
+}
+
 void
 ks_guc_init(void)
 {
 	define_root_key_settings();
+	define_audit_settings();
 	define_vault_settings();
 	define_identity_settings();
 

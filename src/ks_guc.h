@@ -4,7 +4,7 @@
  *	  Every setting of Keystone.  docs/configuration.md is checked against
  *	  the server by a test.
  *
- * All of them are PGC_SIGHUP: what guards secrets is set in the server's
+ * All of them are PGC_SIGHUP, or PGC_POSTMASTER for sizes: what guards secrets is set in the server's
  * configuration, not by a session, and not by whoever was granted SET on a
  * parameter.
  *
@@ -23,6 +23,20 @@ extern bool ks_hints;
 extern int	ks_max_value_size;	/* bytes (shown in kB) */
 extern char *ks_authenticators; /* comma-separated role names */
 extern char *ks_trusted_definers;	/* comma-separated role names */
+
+extern int	ks_max_databases;
+extern int	ks_audit_ring_size; /* kB */
+extern int	ks_audit_timeout;	/* milliseconds */
+extern char *ks_audit_origin;
+extern char *ks_audit_key_dir;	/* path, empty when unset */
+extern int	ks_audit_key_period;	/* seconds, 0: for ever */
+extern char *ks_audit_anchor_dir;	/* path, empty when unset */
+extern char *ks_audit_anchor_command;	/* shell command, empty when unset */
+extern int	ks_audit_anchor_timeout;	/* seconds */
+extern int	ks_audit_checkpoint_interval;	/* milliseconds */
+extern int	ks_audit_heartbeat; /* seconds */
+extern int	ks_denials_per_minute;
+extern int	ks_housekeeper_interval;	/* milliseconds */
 
 /* Defines the settings.  Call it once, from _PG_init(). */
 extern void ks_guc_init(void);

@@ -10,6 +10,7 @@
  *
  *-------------------------------------------------------------------------
  */
+#include "ks_guc.h"
 #include "ks_shmem.h"
 
 #include "miscadmin.h"
@@ -32,7 +33,7 @@ request_areas(void)
 
 	for (const KsShmemPart *part = parts; part->name != NULL; part++)
 		RequestAddinShmemSpace(MAXALIGN(part->size()));
-	RequestNamedLWLockTranche(TRANCHE, KS_LOCK_COUNT);
+	RequestNamedLWLockTranche(TRANCHE, KS_LOCK_COUNT + ks_max_databases);
 }
 
 static void
@@ -87,6 +88,6 @@ ks_shmem_attached(void)
 LWLock *
 ks_lock(KsLock lock)
 {
-	Assert(locks != NULL && lock < KS_LOCK_COUNT);
+	Assert(locks != NULL && lock < KS_LOCK_COUNT + (unsigned) ks_max_databases);
 	return &locks[lock].lock;
 }

@@ -17,7 +17,9 @@
 typedef enum KsLock
 {
 	KS_LOCK_KEYRING = 0,
-	KS_LOCK_COUNT
+	KS_LOCK_DATABASES,
+	KS_LOCK_COUNT				/* from here on one for each ring:
+								 * KS_LOCK_COUNT + slot */
 } KsLock;
 
 typedef struct KsShmemPart

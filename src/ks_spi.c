@@ -64,6 +64,45 @@ set_local(const char *name, const char *value)
 							 GUC_ACTION_SAVE, true, 0, false);
 }
 
+/*
+ * Names without a schema are found in pg_catalog only.  After an error the end
+ * of the (sub)transaction takes it back.
+ */
+#ifdef KS_OVERRIDE_SEARCH_PATH
+
+static void
+pin_search_path(KsSpi *spi)
+{
+	OverrideSearchPath path = {.schemas = NIL, .addCatalog = true, .addTemp = false};
+
+	(void) spi;
+	PushOverrideSearchPath(&path);
+}
+
+static void
+unpin_search_path(KsSpi *spi)
+{
+	(void) spi;
+	PopOverrideSearchPath();
+}
+
+#else
+
+static void
+pin_search_path(KsSpi *spi)
+{
+	spi->guc_level = NewGUCNestLevel();
+	set_local("search_path", "pg_catalog, pg_temp");
+}
+
+static void
+unpin_search_path(KsSpi *spi)
+{
+	AtEOXact_GUC(true, spi->guc_level);
+}
+
+#endif
+
 void
 ks_spi_begin(KsSpi *spi)
 {
@@ -72,8 +111,7 @@ ks_spi_begin(KsSpi *spi)
 	spi->caller = CurrentMemoryContext;
 	GetUserIdAndSecContext(&spi->user, &spi->sec_context);
 	SetUserIdAndSecContext(owner, spi->sec_context | SECURITY_LOCAL_USERID_CHANGE);
-	spi->guc_level = NewGUCNestLevel();
-	set_local("search_path", "pg_catalog, pg_temp");
+	pin_search_path(spi);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 }
@@ -82,7 +120,7 @@ void
 ks_spi_end(KsSpi *spi)
 {
 	SPI_finish();
-	AtEOXact_GUC(true, spi->guc_level);
+	unpin_search_path(spi);
 	SetUserIdAndSecContext(spi->user, spi->sec_context);
 }
 

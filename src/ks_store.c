@@ -16,40 +16,119 @@
 #include "utils/timestamp.h"
 
 #include "ks_error.h"
+#include "ks_lookup.h"
 #include "ks_spi.h"
 #include "ks_store.h"
 
-#define CREDENTIAL_COLUMNS \
-	"c.workspace_id, c.id, c.name, c.folded_name, c.environment, c.owner, c.provider, c.kind," \
-	" c.current_version, c.last_version, c.hint, c.description, c.tags, c.metadata, c.is_active," \
-	" c.expires_at, c.deleted_at, c.destroyed_at, c.destroy_after"
+/* Columns of keystone_private.credentials, by number. */
+enum
+{
+	CREDENTIAL_WORKSPACE = 1,
+	CREDENTIAL_ID = 2,
+	CREDENTIAL_NAME = 3,
+	CREDENTIAL_FOLDED_NAME = 4,
+	CREDENTIAL_ENVIRONMENT = 5,
+	CREDENTIAL_OWNER = 6,
+	CREDENTIAL_PROVIDER = 7,
+	CREDENTIAL_KIND = 8,
+	CREDENTIAL_CURRENT_VERSION = 9,
+	CREDENTIAL_LAST_VERSION = 10,
+	CREDENTIAL_HINT = 11,
+	CREDENTIAL_DESCRIPTION = 12,
+	CREDENTIAL_TAGS = 13,
+	CREDENTIAL_METADATA = 14,
+	CREDENTIAL_IS_ACTIVE = 15,
+	CREDENTIAL_EXPIRES_AT = 19,
+	CREDENTIAL_DELETED_AT = 24,
+	CREDENTIAL_DESTROY_AFTER = 25,
+	CREDENTIAL_DESTROYED_AT = 26
+};
+
+/* Of keystone.credential_versions and keystone_private.ciphertext. */
+enum
+{
+	VERSION_WORKSPACE = 1,
+	VERSION_CREDENTIAL = 2,
+	VERSION_VERSION = 3,
+	VERSION_STATE = 5,
+	CIPHERTEXT_KEY_VERSION = 4,
+	CIPHERTEXT_ENVELOPE = 5,
+	CIPHERTEXT_AAD_DIGEST = 6
+};
+
+/* Of keystone_private.workspace_keys. */
+enum
+{
+	KEY_WORKSPACE = 1,
+	KEY_VERSION = 2,
+	KEY_ID = 3,
+	KEY_ROOT_KEY = 4,
+	KEY_WRAPPED = 5
+};
 
 static void
-read_credential(const KsSpi *spi, uint64 row, KsCredential *c)
+read_credential(const KsLookup *row, KsCredential *c)
 {
 	TimestampTz time;
 
 	memset(c, 0, sizeof(*c));
-	(void) ks_col_uuid(row, 1, c->workspace);
-	(void) ks_col_uuid(row, 2, c->id);
-	c->name = ks_col_text(spi, row, 3);
-	c->folded_name = ks_col_text(spi, row, 4);
-	c->environment = ks_col_text(spi, row, 5);
-	c->personal = ks_col_uuid(row, 6, c->owner);
-	c->provider = ks_col_text(spi, row, 7);
-	c->kind = ks_col_text(spi, row, 8);
-	(void) ks_col_int(row, 9, &c->current_version);
-	(void) ks_col_int(row, 10, &c->last_version);
-	c->hint = ks_col_text(spi, row, 11);
-	c->description = ks_col_text(spi, row, 12);
-	c->tags = ks_col_array(spi, row, 13);
-	c->metadata = ks_col_jsonb(spi, row, 14);
-	c->is_active = ks_col_bool(row, 15);
-	c->has_expiry = ks_col_time(row, 16, &c->expires_at);
-	c->deleted = ks_col_time(row, 17, &time);
-	c->destroyed = ks_col_time(row, 18, &time);
-	c->recoverable = ks_col_time(row, 19, &time) && c->deleted && !c->destroyed &&
-		time > GetCurrentTimestamp();
+	(void) ks_lookup_uuid(row, CREDENTIAL_WORKSPACE, c->workspace);
+	(void) ks_lookup_uuid(row, CREDENTIAL_ID, c->id);
+	c->name = ks_lookup_text(row, CREDENTIAL_NAME);
+	c->folded_name = ks_lookup_text(row, CREDENTIAL_FOLDED_NAME);
+	c->environment = ks_lookup_text(row, CREDENTIAL_ENVIRONMENT);
+	c->personal = ks_lookup_uuid(row, CREDENTIAL_OWNER, c->owner);
+	c->provider = ks_lookup_text(row, CREDENTIAL_PROVIDER);
+	c->kind = ks_lookup_text(row, CREDENTIAL_KIND);
+	(void) ks_lookup_int(row, CREDENTIAL_CURRENT_VERSION, &c->current_version);
+	(void) ks_lookup_int(row, CREDENTIAL_LAST_VERSION, &c->last_version);
+	c->hint = ks_lookup_text(row, CREDENTIAL_HINT);
+	c->description = ks_lookup_text(row, CREDENTIAL_DESCRIPTION);
+	c->tags = ks_lookup_array(row, CREDENTIAL_TAGS);
+	c->metadata = ks_lookup_jsonb(row, CREDENTIAL_METADATA);
+	c->is_active = ks_lookup_bool(row, CREDENTIAL_IS_ACTIVE);
+	c->has_expiry = ks_lookup_time(row, CREDENTIAL_EXPIRES_AT, &c->expires_at);
+	c->deleted = ks_lookup_time(row, CREDENTIAL_DELETED_AT, &time);
+	c->destroyed = ks_lookup_time(row, CREDENTIAL_DESTROYED_AT, &time);
+	c->recoverable = ks_lookup_time(row, CREDENTIAL_DESTROY_AFTER, &time) && c->deleted &&
+		!c->destroyed && time > GetCurrentTimestamp();
+}
+
+/* Begins a look-up of one version, in either of the tables that have it. */
+static void
+look_up_version(KsLookup *lookup, const char *schema, const char *table, const char *index,
+				Snapshot snapshot, const KsCredential *c, int32 version)
+{
+	ks_lookup_begin(lookup, schema, table, index, snapshot);
+	ks_lookup_by_uuid(lookup, VERSION_WORKSPACE, c->workspace);
+	ks_lookup_by_uuid(lookup, VERSION_CREDENTIAL, c->id);
+	ks_lookup_by_int(lookup, VERSION_VERSION, version);
+}
+
+/* The wrapped key of a ciphertext; has_key stays false when it is gone. */
+static void
+find_key(Snapshot snapshot, const KsCredential *c, KsSealed *s)
+{
+	KsLookup	lookup;
+	char	   *root_key;
+
+	ks_lookup_begin(&lookup, "keystone_private", "workspace_keys", "workspace_keys_pkey", snapshot);
+	ks_lookup_by_uuid(&lookup, KEY_WORKSPACE, c->workspace);
+	ks_lookup_by_int(&lookup, KEY_VERSION, s->key_version);
+	s->has_key = ks_lookup_next(&lookup);
+	if (s->has_key)
+	{
+		memcpy(s->key.workspace, c->workspace, KS_ID_LEN);
+		s->key.version = (uint32) s->key_version;
+		s->key.purpose = KS_PURPOSE_WORKSPACE_KEY;
+		(void) ks_lookup_uuid(&lookup, KEY_ID, s->key.key_id);
+		root_key = ks_lookup_text(&lookup, KEY_ROOT_KEY);
+		if (strlcpy(s->key.root_key, root_key, sizeof(s->key.root_key)) >= sizeof(s->key.root_key))
+			s->key.root_key[0] = '\0';	/* no keyring has an empty id */
+		s->key.wrapped = ks_lookup_bytes(&lookup, KEY_WRAPPED, &s->key.wrapped_len);
+		s->key.uncommitted = ks_lookup_own(&lookup);
+	}
+	ks_lookup_end(&lookup);
 }
 
 /*
@@ -58,51 +137,37 @@ read_credential(const KsSpi *spi, uint64 row, KsCredential *c)
  * credential was read: what the ciphertext is bound to lies in that row.
  */
 static void
-find_sealed(const KsSpi *spi, Snapshot snapshot, const KsCredential *c, int32 version, KsSealed *s)
+find_sealed(Snapshot snapshot, const KsCredential *c, int32 version, KsSealed *s)
 {
-	static KsPlan plan = {.sql =
-		"SELECT v.state, t.envelope, t.key_version, t.aad_digest, k.key_id, k.root_key, k.wrapped, k.xmin"
-		" FROM keystone.credential_versions v"
-		" LEFT JOIN keystone_private.ciphertext t"
-		"  ON t.workspace_id = $1 AND t.credential_id = $2 AND t.version = $3"
-		" LEFT JOIN keystone_private.workspace_keys k ON k.workspace_id = $1 AND k.version = t.key_version"
-		" WHERE v.workspace_id = $1 AND v.credential_id = $2 AND v.version = $3"
-	};
-	KsArgs		args = {0};
-	size_t		len;
+	KsLookup	lookup;
 	uint8	   *digest;
-	char	   *root_key;
+	size_t		len;
 
 	memset(s, 0, sizeof(*s));
 	if (version == 0)
 		version = c->current_version;
-	ks_arg_uuid(&args, c->workspace);
-	ks_arg_uuid(&args, c->id);
-	ks_arg_int(&args, true, version);
-	if (ks_spi_read_at(&plan, &args, snapshot) == 0)
+	look_up_version(&lookup, "keystone", "credential_versions", "credential_versions_pkey", snapshot, c, version);
+	if (ks_lookup_next(&lookup))
+	{
+		s->version = version;
+		s->state = ks_lookup_text(&lookup, VERSION_STATE);
+	}
+	ks_lookup_end(&lookup);
+	if (s->version == 0)
 		return;
 
-	s->version = version;
-	s->state = ks_col_text(spi, 0, 1);
-	s->envelope = ks_col_bytes(spi, 0, 2, &s->envelope_len);
-	if (s->envelope == NULL)
-		return;
-	(void) ks_col_int(0, 3, &s->key_version);
-	digest = ks_col_bytes(spi, 0, 4, &len);
-	if (len == KS_DIGEST_LEN)
-		memcpy(s->aad_digest, digest, KS_DIGEST_LEN);
-
-	s->has_key = ks_col_uuid(0, 5, s->key.key_id);
-	if (!s->has_key)
-		return;
-	memcpy(s->key.workspace, c->workspace, KS_ID_LEN);
-	s->key.version = (uint32) s->key_version;
-	s->key.purpose = KS_PURPOSE_WORKSPACE_KEY;
-	root_key = ks_col_text(spi, 0, 6);
-	if (strlcpy(s->key.root_key, root_key, sizeof(s->key.root_key)) >= sizeof(s->key.root_key))
-		s->key.root_key[0] = '\0';	/* no keyring has an empty id */
-	s->key.wrapped = ks_col_bytes(spi, 0, 7, &s->key.wrapped_len);
-	s->key.uncommitted = ks_col_own_xmin(0, 8);
+	look_up_version(&lookup, "keystone_private", "ciphertext", "ciphertext_pkey", snapshot, c, version);
+	if (ks_lookup_next(&lookup))
+	{
+		s->envelope = ks_lookup_bytes(&lookup, CIPHERTEXT_ENVELOPE, &s->envelope_len);
+		(void) ks_lookup_int(&lookup, CIPHERTEXT_KEY_VERSION, &s->key_version);
+		digest = ks_lookup_bytes(&lookup, CIPHERTEXT_AAD_DIGEST, &len);
+		if (len == KS_DIGEST_LEN)
+			memcpy(s->aad_digest, digest, KS_DIGEST_LEN);
+	}
+	ks_lookup_end(&lookup);
+	if (s->envelope != NULL)
+		find_key(snapshot, c, s);
 }
 
 /* Whether one of two credentials of the same name is meant rather than the
@@ -115,65 +180,66 @@ is_preferred(const KsCredential *a, const KsCredential *b, int32 version)
 	return a->personal && !b->personal;
 }
 
-/* Runs a plan that selects the columns above; both reads see one snapshot. */
+/* Whether a credential of the name is one that is looked for. */
 static bool
-find(KsPlan *plan, KsArgs *args, KsSpi *spi, int32 version, KsCredential *credential, KsSealed *sealed)
+is_candidate(const KsLookup *row, const KsName *name)
 {
-	Snapshot	snapshot = ks_spi_take_snapshot();
-	uint64		rows = ks_spi_read_at(plan, args, snapshot);
+	uint8		owner[KS_ID_LEN];
+	TimestampTz time;
 
-	for (uint64 i = 0; i < rows; i++)
-	{
-		KsCredential row;
-
-		read_credential(spi, i, &row);
-		if (i == 0 || is_preferred(&row, credential, version))
-			*credential = row;
-	}
-	if (rows > 0 && sealed != NULL)
-		find_sealed(spi, snapshot, credential, version, sealed);
-	ks_spi_drop_snapshot(snapshot);
-	return rows > 0;
+	if (ks_lookup_time(row, CREDENTIAL_DELETED_AT, &time))
+		return false;
+	if (!ks_lookup_uuid(row, CREDENTIAL_OWNER, owner))
+		return name->shared;
+	return name->own && name->owner != NULL && memcmp(owner, name->owner, KS_ID_LEN) == 0;
 }
 
 bool
 ks_store_find(const KsName *name, int32 version, KsCredential *credential, KsSealed *sealed)
 {
-	static KsPlan plan = {.sql =
-		"SELECT " CREDENTIAL_COLUMNS " FROM keystone_private.credentials c"
-		" WHERE c.workspace_id = $1 AND c.environment = $2 AND c.folded_name = $3 AND c.deleted_at IS NULL"
-		" AND ((c.owner = $4 AND $5) OR (c.owner IS NULL AND $6))"
-	};
-	KsArgs		args = {0};
-	KsSpi		spi;
-	bool		found;
+	Snapshot	snapshot = ks_spi_take_snapshot();
+	KsLookup	lookup;
+	bool		found = false;
 
-	ks_spi_begin(&spi);
-	ks_arg_uuid(&args, name->workspace);
-	ks_arg_text(&args, name->environment);
-	ks_arg_text(&args, name->folded_name);
-	ks_arg_uuid(&args, name->owner);
-	ks_arg_bool(&args, true, name->own);
-	ks_arg_bool(&args, true, name->shared);
-	found = find(&plan, &args, &spi, version, credential, sealed);
-	ks_spi_end(&spi);
+	/* Everybody's personal ones of this name are looked at, too. */
+	ks_lookup_begin(&lookup, "keystone_private", "credentials", "credentials_name_key", snapshot);
+	ks_lookup_by_uuid(&lookup, CREDENTIAL_WORKSPACE, name->workspace);
+	ks_lookup_by_text(&lookup, CREDENTIAL_ENVIRONMENT, name->environment);
+	ks_lookup_by_text(&lookup, CREDENTIAL_FOLDED_NAME, name->folded_name);
+	while (ks_lookup_next(&lookup))
+	{
+		KsCredential row;
+
+		if (!is_candidate(&lookup, name))
+			continue;
+		read_credential(&lookup, &row);
+		if (!found || is_preferred(&row, credential, version))
+			*credential = row;
+		found = true;
+	}
+	ks_lookup_end(&lookup);
+	if (found && sealed != NULL)
+		find_sealed(snapshot, credential, version, sealed);
+	ks_spi_drop_snapshot(snapshot);
 	return found;
 }
 
 bool
 ks_store_find_id(const uint8 id[KS_ID_LEN], int32 version, KsCredential *credential, KsSealed *sealed)
 {
-	static KsPlan plan = {.sql =
-		"SELECT " CREDENTIAL_COLUMNS " FROM keystone_private.credentials c WHERE c.id = $1"
-	};
-	KsArgs		args = {0};
-	KsSpi		spi;
+	Snapshot	snapshot = ks_spi_take_snapshot();
+	KsLookup	lookup;
 	bool		found;
 
-	ks_spi_begin(&spi);
-	ks_arg_uuid(&args, id);
-	found = find(&plan, &args, &spi, version, credential, sealed);
-	ks_spi_end(&spi);
+	ks_lookup_begin(&lookup, "keystone_private", "credentials", "credentials_id_idx", snapshot);
+	ks_lookup_by_uuid(&lookup, CREDENTIAL_ID, id);
+	found = ks_lookup_next(&lookup);
+	if (found)
+		read_credential(&lookup, credential);
+	ks_lookup_end(&lookup);
+	if (found && sealed != NULL)
+		find_sealed(snapshot, credential, version, sealed);
+	ks_spi_drop_snapshot(snapshot);
 	return found;
 }
 
@@ -181,21 +247,20 @@ bool
 ks_store_lock(KsCredential *credential)
 {
 	static KsPlan plan = {.sql =
-		"SELECT " CREDENTIAL_COLUMNS " FROM keystone_private.credentials c"
-		" WHERE c.workspace_id = $1 AND c.id = $2 FOR NO KEY UPDATE"
+		"SELECT 1 FROM keystone_private.credentials WHERE workspace_id = $1 AND id = $2 FOR NO KEY UPDATE"
 	};
 	KsArgs		args = {0};
 	KsSpi		spi;
+	uint8		id[KS_ID_LEN];
 	bool		found;
 
+	memcpy(id, credential->id, KS_ID_LEN);
 	ks_spi_begin_write(&spi);
 	ks_arg_uuid(&args, credential->workspace);
-	ks_arg_uuid(&args, credential->id);
+	ks_arg_uuid(&args, id);
 	found = ks_spi_write(&plan, &args) == 1;
-	if (found)
-		read_credential(&spi, 0, credential);
 	ks_spi_end(&spi);
-	return found;
+	return found && ks_store_find_id(id, 0, credential, NULL);
 }
 
 int
@@ -230,7 +295,7 @@ ks_store_resolve(const uint8 workspace[KS_ID_LEN], const char *environment, cons
 				 const char *kind, const uint8 *owner, KsCredential *credential)
 {
 	static KsPlan plan = {.sql =
-		"SELECT " CREDENTIAL_COLUMNS " FROM keystone_private.credentials c"
+		"SELECT c.id FROM keystone_private.credentials c"
 		" WHERE c.workspace_id = $1 AND c.environment = $2 AND c.deleted_at IS NULL"
 		" AND c.provider = $3 AND ($4 IS NULL OR c.kind = $4)"
 		" AND (c.owner IS NULL OR c.owner = $5)"
@@ -240,6 +305,7 @@ ks_store_resolve(const uint8 workspace[KS_ID_LEN], const char *environment, cons
 	};
 	KsArgs		args = {0};
 	KsSpi		spi;
+	uint8		id[KS_ID_LEN];
 	bool		found;
 
 	ks_spi_begin(&spi);
@@ -248,9 +314,9 @@ ks_store_resolve(const uint8 workspace[KS_ID_LEN], const char *environment, cons
 	ks_arg_text(&args, provider);
 	ks_arg_text(&args, kind);
 	ks_arg_uuid(&args, owner);
-	found = find(&plan, &args, &spi, 0, credential, NULL);
+	found = ks_spi_read(&plan, &args) > 0 && ks_col_uuid(0, 1, id);
 	ks_spi_end(&spi);
-	return found;
+	return found && ks_store_find_id(id, 0, credential, NULL);
 }
 
 /* The columns that insert and update have in common: $1 to $11. */

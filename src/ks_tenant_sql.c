@@ -19,12 +19,11 @@
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
-#include "ks_args.h"
 #include "ks_error.h"
 #include "ks_keys.h"
-#include "ks_tenant.h"
 #include "ks_text.h"
 #include "ks_value.h"
+#include "ks_vault_args.h"
 
 /* Slugs of personal workspaces begin with it, and no others. */
 #define PERSONAL_PREFIX		"personal-"
@@ -243,18 +242,15 @@ holds_workspace_somewhere(const KsCall *call)
 	return false;
 }
 
-PG_FUNCTION_INFO_V1(ks_fn_register_principal);
-/* register_principal(display_name, kind, id, db_role, external_id) returns uuid */
-Datum
-ks_fn_register_principal(PG_FUNCTION_ARGS)
+static Datum
+register_principal(FunctionCallInfo fcinfo, KsVerb *verb)
 {
-	KsCall		call;
 	KsNewPrincipal principal = {0};
 	const uint8 *id = ks_arg_get_uuid_or_null(fcinfo, 2);
 	text	   *external_id = ks_arg_get_text_or_null(fcinfo, 4);
 	char	   *kind;
 
-	ks_enter(&call, KS_PROFILE_CLIENT | KS_PROFILE_ADMIN);
+	ks_verb_enter(verb, KS_PROFILE_CLIENT | KS_PROFILE_ADMIN);
 	principal.display_name = ks_text_name("display_name", ks_arg_get_text(fcinfo, 0, "display_name"),
 										  KS_DISPLAY_NAME_MAX);
 	kind = text_to_cstring(ks_arg_get_text(fcinfo, 1, "kind"));
@@ -267,26 +263,34 @@ ks_fn_register_principal(PG_FUNCTION_ARGS)
 		principal.external_id = ks_text_name("external_id", external_id, KS_NAME_MAX);
 
 	/* Who is no administrator may only make a service that nobody is yet. */
-	if (!(call.profiles & KS_PROFILE_ADMIN) &&
+	if (!(verb->call.profiles & KS_PROFILE_ADMIN) &&
 		(strcmp(kind, "service") != 0 || id != NULL || principal.db_role != NULL ||
-		 external_id != NULL || !holds_workspace_somewhere(&call)))
+		 external_id != NULL || !holds_workspace_somewhere(&verb->call)))
 		ks_error_denied("permission denied",
 						"This needs the profile admin; holders of workspace may register a service without id, role and external id.");
 	/* The id of a token's principal can be computed before it first appears. */
-	if (id != NULL && principal.db_role != NULL && !superuser_arg(call.actor.role))
+	if (id != NULL && principal.db_role != NULL && !superuser_arg(verb->call.actor.role))
 		ks_error_denied("permission denied", "Only a superuser binds a database role to an id of its choice.");
 	if (principal.db_role != NULL)
 		check_role_exists("db_role", principal.db_role);
 	if (id != NULL && is_nil(id))
 		ks_error_invalid("id", "another uuid than the nil one", NULL);
 
-	ks_keys_prepare();
+	ks_begin_change();
 	if (id != NULL)
 		memcpy(principal.id, id, KS_ID_LEN);
 	else if (ks_random_uuid(principal.id) != KS_CRYPTO_OK)
 		ks_error_crypto("draw random bytes");
 	ks_tenant_add_principal(&principal);
 	return ks_uuid_datum(principal.id);
+}
+
+PG_FUNCTION_INFO_V1(ks_fn_register_principal);
+/* register_principal(display_name, kind, id, db_role, external_id) returns uuid */
+Datum
+ks_fn_register_principal(PG_FUNCTION_ARGS)
+{
+	return ks_verb_run(fcinfo, KS_ACTION_PRINCIPAL_CREATE, register_principal);
 }
 
 /*
@@ -332,27 +336,54 @@ make_workspace(const KsCall *call, const char *slug, const char *display_name, b
 	return ks_uuid_datum(id);
 }
 
+static Datum
+create_workspace(FunctionCallInfo fcinfo, KsVerb *verb)
+{
+	text	   *given = ks_arg_get_text(fcinfo, 0, "slug");
+	text	   *display_name = ks_arg_get_text_or_null(fcinfo, 1);
+	char	   *slug = text_to_cstring(given);
+
+	ks_verb_enter(verb, KS_PROFILE_CLIENT);
+	if (!ks_text_is_slug(slug) || strncmp(slug, PERSONAL_PREFIX, strlen(PERSONAL_PREFIX)) == 0)
+		ks_error_invalid("slug",
+						 "1 to 63 lower-case letters, digits and single hyphens between them, not shaped like a uuid, and not beginning with personal-",
+						 NULL);
+	ks_begin_change();
+	get_or_make_principal(&verb->call);
+	return make_workspace(&verb->call, slug,
+						  display_name != NULL ?
+						  ks_text_name("display_name", display_name, KS_DISPLAY_NAME_MAX) : slug,
+						  false);
+}
+
 PG_FUNCTION_INFO_V1(ks_fn_create_workspace);
 /* create_workspace(slug, display_name) returns uuid */
 Datum
 ks_fn_create_workspace(PG_FUNCTION_ARGS)
 {
-	KsCall		call;
-	text	   *given = ks_arg_get_text(fcinfo, 0, "slug");
-	text	   *display_name = ks_arg_get_text_or_null(fcinfo, 1);
-	char	   *slug = text_to_cstring(given);
+	return ks_verb_run(fcinfo, KS_ACTION_WORKSPACE_CREATE, create_workspace);
+}
 
-	ks_enter(&call, KS_PROFILE_CLIENT);
-	if (!ks_text_is_slug(slug) || strncmp(slug, PERSONAL_PREFIX, strlen(PERSONAL_PREFIX)) == 0)
-		ks_error_invalid("slug",
-						 "1 to 63 lower-case letters, digits and single hyphens between them, not shaped like a uuid, and not beginning with personal-",
-						 NULL);
-	ks_keys_prepare();
-	get_or_make_principal(&call);
-	return make_workspace(&call, slug,
-						  display_name != NULL ?
-						  ks_text_name("display_name", display_name, KS_DISPLAY_NAME_MAX) : slug,
-						  false);
+static Datum
+personal_workspace(FunctionCallInfo fcinfo, KsVerb *verb)
+{
+	uint8		id[KS_ID_LEN];
+	char		word[37];
+	char	   *slug;
+
+	(void) fcinfo;
+	ks_verb_enter(verb, KS_PROFILE_CLIENT);
+
+	/* The bootstrap superuser becomes a principal by create_workspace() only. */
+	if (verb->call.actor.source == KS_SOURCE_ANONYMOUS && verb->call.actor.session_role == BOOTSTRAP_SUPERUSERID)
+		ks_error_anonymous(verb->call.actor.why);
+	if (verb->call.actor.source != KS_SOURCE_ANONYMOUS && ks_tenant_personal(verb->call.actor.principal, id))
+		return ks_uuid_datum(id);
+	ks_begin_change();
+	get_or_make_principal(&verb->call);
+	ks_text_from_uuid(verb->call.actor.principal, word);
+	slug = psprintf(PERSONAL_PREFIX "%s", word);
+	return make_workspace(&verb->call, slug, "Personal workspace", true);
 }
 
 PG_FUNCTION_INFO_V1(ks_fn_personal_workspace);
@@ -360,23 +391,7 @@ PG_FUNCTION_INFO_V1(ks_fn_personal_workspace);
 Datum
 ks_fn_personal_workspace(PG_FUNCTION_ARGS)
 {
-	KsCall		call;
-	uint8		id[KS_ID_LEN];
-	char		word[37];
-	char	   *slug;
-
-	ks_enter(&call, KS_PROFILE_CLIENT);
-
-	/* The bootstrap superuser becomes a principal by create_workspace() only. */
-	if (call.actor.source == KS_SOURCE_ANONYMOUS && call.actor.session_role == BOOTSTRAP_SUPERUSERID)
-		ks_error_anonymous(call.actor.why);
-	if (call.actor.source != KS_SOURCE_ANONYMOUS && ks_tenant_personal(call.actor.principal, id))
-		return ks_uuid_datum(id);
-	ks_keys_prepare();
-	get_or_make_principal(&call);
-	ks_text_from_uuid(call.actor.principal, word);
-	slug = psprintf(PERSONAL_PREFIX "%s", word);
-	return make_workspace(&call, slug, "Personal workspace", true);
+	return ks_verb_run(fcinfo, KS_ACTION_WORKSPACE_CREATE, personal_workspace);
 }
 
 /* Members */
@@ -405,11 +420,12 @@ get_extra_permissions(FunctionCallInfo fcinfo, int n)
 
 /* The caller's membership after the workspace's lock was taken. */
 static void
-lock_workspace(const KsCall *call, const text *workspace, KsMembership *member)
+lock_workspace(KsVerb *verb, const text *workspace, KsMembership *member)
 {
-	ks_membership(call, workspace, member);
+	ks_membership(&verb->call, workspace, member);
+	memcpy(verb->workspace, member->workspace, KS_ID_LEN);
 	ks_tenant_lock(member->workspace);
-	if (!ks_membership_of(call, member->workspace, member))
+	if (!ks_membership_of(&verb->call, member->workspace, member))
 		ks_error_not_found(NULL);
 }
 
@@ -438,22 +454,20 @@ get_role(FunctionCallInfo fcinfo, const KsMembership *giver, uint32 *extra)
 	return role;
 }
 
-PG_FUNCTION_INFO_V1(ks_fn_add_member);
-/* add_member(workspace, principal, role, extra_permissions, approval, reason, context) returns void */
-Datum
-ks_fn_add_member(PG_FUNCTION_ARGS)
+static Datum
+add_member(FunctionCallInfo fcinfo, KsVerb *verb)
 {
-	KsCall		call;
 	KsMembership me;
 	KsMember	row;
 	const uint8 *principal = ks_arg_get_uuid(fcinfo, 1, "principal");
 	const char *role;
 	uint32		extra;
 
-	ks_enter_known(&call, KS_PROFILE_CLIENT);
-	ks_check_extra_args(fcinfo, 4);
-	ks_keys_prepare();
-	lock_workspace(&call, ks_arg_get_text_or_null(fcinfo, 0), &me);
+	ks_verb_enter_known(verb, KS_PROFILE_CLIENT);
+	memcpy(verb->object, principal, KS_ID_LEN);
+	ks_verb_extra(verb, fcinfo, 4);
+	ks_begin_change();
+	lock_workspace(verb, ks_arg_get_text_or_null(fcinfo, 0), &me);
 	ks_require(&me, KS_PERM_WORKSPACE);
 	role = get_role(fcinfo, &me, &extra);
 	if (!ks_tenant_principal_exists(principal))
@@ -461,8 +475,16 @@ ks_fn_add_member(PG_FUNCTION_ARGS)
 	ks_tenant_get_member(me.workspace, principal, &row);
 	if (row.counts)
 		ks_error_duplicate("the principal is a member already", NULL);
-	ks_tenant_put_member(me.workspace, principal, role, extra, call.actor.principal);
+	ks_tenant_put_member(me.workspace, principal, role, extra, verb->call.actor.principal);
 	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(ks_fn_add_member);
+/* add_member(workspace, principal, role, extra_permissions, approval, reason, context) returns void */
+Datum
+ks_fn_add_member(PG_FUNCTION_ARGS)
+{
+	return ks_verb_run(fcinfo, KS_ACTION_MEMBER_ADD, add_member);
 }
 
 /* Whether the member may be changed by somebody: an owner only by an owner. */
@@ -481,22 +503,20 @@ check_last_owner(const KsMember *row)
 						"Make another member the owner first: keystone.transfer_ownership().");
 }
 
-PG_FUNCTION_INFO_V1(ks_fn_set_member_role);
-/* set_member_role(workspace, principal, role, extra_permissions, approval, reason, context) returns void */
-Datum
-ks_fn_set_member_role(PG_FUNCTION_ARGS)
+static Datum
+set_member_role(FunctionCallInfo fcinfo, KsVerb *verb)
 {
-	KsCall		call;
 	KsMembership me;
 	KsMember	row;
 	const uint8 *principal = ks_arg_get_uuid(fcinfo, 1, "principal");
 	const char *role;
 	uint32		extra;
 
-	ks_enter_known(&call, KS_PROFILE_CLIENT);
-	ks_check_extra_args(fcinfo, 4);
-	ks_keys_prepare();
-	lock_workspace(&call, ks_arg_get_text_or_null(fcinfo, 0), &me);
+	ks_verb_enter_known(verb, KS_PROFILE_CLIENT);
+	memcpy(verb->object, principal, KS_ID_LEN);
+	ks_verb_extra(verb, fcinfo, 4);
+	ks_begin_change();
+	lock_workspace(verb, ks_arg_get_text_or_null(fcinfo, 0), &me);
 	ks_require(&me, KS_PERM_WORKSPACE);
 	role = get_role(fcinfo, &me, &extra);
 	ks_tenant_get_member(me.workspace, principal, &row);
@@ -505,16 +525,21 @@ ks_fn_set_member_role(PG_FUNCTION_ARGS)
 	check_may_change(&me, &row);
 	if (strcmp(role, "owner") != 0)
 		check_last_owner(&row);
-	ks_tenant_put_member(me.workspace, principal, role, extra, call.actor.principal);
+	ks_tenant_put_member(me.workspace, principal, role, extra, verb->call.actor.principal);
 	PG_RETURN_VOID();
 }
 
-PG_FUNCTION_INFO_V1(ks_fn_remove_member);
-/* remove_member(workspace, principal, approval, reason, context) returns void */
+PG_FUNCTION_INFO_V1(ks_fn_set_member_role);
+/* set_member_role(workspace, principal, role, extra_permissions, approval, reason, context) returns void */
 Datum
-ks_fn_remove_member(PG_FUNCTION_ARGS)
+ks_fn_set_member_role(PG_FUNCTION_ARGS)
 {
-	KsCall		call;
+	return ks_verb_run(fcinfo, KS_ACTION_MEMBER_ROLE, set_member_role);
+}
+
+static Datum
+remove_member(FunctionCallInfo fcinfo, KsVerb *verb)
+{
 	KsMembership me = {0};
 	KsMember	row;
 	const uint8 *principal = ks_arg_get_uuid(fcinfo, 1, "principal");
@@ -522,21 +547,23 @@ ks_fn_remove_member(PG_FUNCTION_ARGS)
 	bool		admin;
 	bool		self;
 
-	ks_enter(&call, KS_PROFILE_CLIENT | KS_PROFILE_ADMIN);
-	admin = (call.profiles & KS_PROFILE_ADMIN) != 0;
-	self = call.actor.source != KS_SOURCE_ANONYMOUS &&
-		memcmp(principal, call.actor.principal, KS_ID_LEN) == 0;
-	ks_check_extra_args(fcinfo, 2);
-	ks_keys_prepare();
+	ks_verb_enter(verb, KS_PROFILE_CLIENT | KS_PROFILE_ADMIN);
+	memcpy(verb->object, principal, KS_ID_LEN);
+	admin = (verb->call.profiles & KS_PROFILE_ADMIN) != 0;
+	self = verb->call.actor.source != KS_SOURCE_ANONYMOUS &&
+		memcmp(principal, verb->call.actor.principal, KS_ID_LEN) == 0;
+	ks_verb_extra(verb, fcinfo, 2);
+	ks_begin_change();
 	if (admin)
 	{
 		if (!ks_tenant_find_workspace(workspace, me.workspace))
 			ks_error_not_found(NULL);
+		memcpy(verb->workspace, me.workspace, KS_ID_LEN);
 		ks_tenant_lock(me.workspace);
 	}
 	else
 	{
-		lock_workspace(&call, workspace, &me);
+		lock_workspace(verb, workspace, &me);
 		if (!self)
 			ks_require(&me, KS_PERM_WORKSPACE);
 	}
@@ -547,7 +574,40 @@ ks_fn_remove_member(PG_FUNCTION_ARGS)
 		check_may_change(&me, &row);
 	check_last_owner(&row);
 	ks_tenant_put_member(me.workspace, principal, NULL, 0,
-						 call.actor.source != KS_SOURCE_ANONYMOUS ? call.actor.principal : NULL);
+						 verb->call.actor.source != KS_SOURCE_ANONYMOUS ? verb->call.actor.principal : NULL);
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(ks_fn_remove_member);
+/* remove_member(workspace, principal, approval, reason, context) returns void */
+Datum
+ks_fn_remove_member(PG_FUNCTION_ARGS)
+{
+	return ks_verb_run(fcinfo, KS_ACTION_MEMBER_REMOVE, remove_member);
+}
+
+static Datum
+transfer_ownership(FunctionCallInfo fcinfo, KsVerb *verb)
+{
+	KsMembership me;
+	KsMember	row;
+	const uint8 *principal = ks_arg_get_uuid(fcinfo, 1, "principal");
+
+	ks_verb_enter_known(verb, KS_PROFILE_CLIENT);
+	memcpy(verb->object, principal, KS_ID_LEN);
+	ks_verb_extra(verb, fcinfo, 2);
+	ks_begin_change();
+	lock_workspace(verb, ks_arg_get_text_or_null(fcinfo, 0), &me);
+	if (!me.owner)
+		ks_error_denied("permission denied", "Only an owner transfers the ownership.");
+	check_not_personal(&me);
+	ks_tenant_get_member(me.workspace, principal, &row);
+	if (!row.counts)
+		ks_error_not_found(NULL);
+	if (memcmp(principal, verb->call.actor.principal, KS_ID_LEN) == 0)
+		PG_RETURN_VOID();
+	ks_tenant_put_member(me.workspace, principal, "owner", 0, verb->call.actor.principal);
+	ks_tenant_put_member(me.workspace, verb->call.actor.principal, "admin", 0, verb->call.actor.principal);
 	PG_RETURN_VOID();
 }
 
@@ -556,47 +616,49 @@ PG_FUNCTION_INFO_V1(ks_fn_transfer_ownership);
 Datum
 ks_fn_transfer_ownership(PG_FUNCTION_ARGS)
 {
-	KsCall		call;
-	KsMembership me;
-	KsMember	row;
-	const uint8 *principal = ks_arg_get_uuid(fcinfo, 1, "principal");
-
-	ks_enter_known(&call, KS_PROFILE_CLIENT);
-	ks_check_extra_args(fcinfo, 2);
-	ks_keys_prepare();
-	lock_workspace(&call, ks_arg_get_text_or_null(fcinfo, 0), &me);
-	if (!me.owner)
-		ks_error_denied("permission denied", "Only an owner transfers the ownership.");
-	check_not_personal(&me);
-	ks_tenant_get_member(me.workspace, principal, &row);
-	if (!row.counts)
-		ks_error_not_found(NULL);
-	if (memcmp(principal, call.actor.principal, KS_ID_LEN) == 0)
-		PG_RETURN_VOID();
-	ks_tenant_put_member(me.workspace, principal, "owner", 0, call.actor.principal);
-	ks_tenant_put_member(me.workspace, call.actor.principal, "admin", 0, call.actor.principal);
-	PG_RETURN_VOID();
+	return ks_verb_run(fcinfo, KS_ACTION_MEMBER_ROLE, transfer_ownership);
 }
 
 /* Profiles */
+
+static Datum
+grant_access(FunctionCallInfo fcinfo, KsVerb *verb)
+{
+	uint32		profile;
+	char	   *role;
+
+	ks_verb_enter(verb, KS_PROFILE_ADMIN);
+	if (PG_ARGISNULL(0))
+		ks_error_null("role");
+	role = NameStr(*PG_GETARG_NAME(0));
+	profile = get_profile(fcinfo, 1);
+	check_role_exists("role", role);
+	ks_begin_change();
+	ks_tenant_grant(role, profile, GetUserNameFromId(verb->call.actor.session_role, false));
+	PG_RETURN_VOID();
+}
 
 PG_FUNCTION_INFO_V1(ks_fn_grant_access);
 /* grant_access(role name, profile) returns void */
 Datum
 ks_fn_grant_access(PG_FUNCTION_ARGS)
 {
-	KsCall		call;
-	uint32		profile;
-	char	   *role;
+	return ks_verb_run(fcinfo, KS_ACTION_GRANT_ADD, grant_access);
+}
 
-	ks_enter(&call, KS_PROFILE_ADMIN);
+static Datum
+revoke_access(FunctionCallInfo fcinfo, KsVerb *verb)
+{
+	uint32		profile;
+
+	ks_verb_enter(verb, KS_PROFILE_ADMIN);
 	if (PG_ARGISNULL(0))
 		ks_error_null("role");
-	role = NameStr(*PG_GETARG_NAME(0));
 	profile = get_profile(fcinfo, 1);
-	check_role_exists("role", role);
-	ks_keys_prepare();
-	ks_tenant_grant(role, profile, GetUserNameFromId(call.actor.session_role, false));
+	ks_begin_change();
+	if (!ks_tenant_revoke(NameStr(*PG_GETARG_NAME(0)), profile,
+						  GetUserNameFromId(verb->call.actor.session_role, false)))
+		ks_error_not_found("The role does not have the profile.");
 	PG_RETURN_VOID();
 }
 
@@ -605,18 +667,7 @@ PG_FUNCTION_INFO_V1(ks_fn_revoke_access);
 Datum
 ks_fn_revoke_access(PG_FUNCTION_ARGS)
 {
-	KsCall		call;
-	uint32		profile;
-
-	ks_enter(&call, KS_PROFILE_ADMIN);
-	if (PG_ARGISNULL(0))
-		ks_error_null("role");
-	profile = get_profile(fcinfo, 1);
-	ks_keys_prepare();
-	if (!ks_tenant_revoke(NameStr(*PG_GETARG_NAME(0)), profile,
-						  GetUserNameFromId(call.actor.session_role, false)))
-		ks_error_not_found("The role does not have the profile.");
-	PG_RETURN_VOID();
+	return ks_verb_run(fcinfo, KS_ACTION_GRANT_REVOKE, revoke_access);
 }
 
 /* Providers */
@@ -629,15 +680,12 @@ get_optional_name(FunctionCallInfo fcinfo, int n, const char *parameter, int max
 	return given != NULL ? ks_text_name(parameter, given, max) : NULL;
 }
 
-PG_FUNCTION_INFO_V1(ks_fn_provider_define);
-/* provider_define(name, category, label, default_kind, value_pattern, limits, cost_micros, enabled) returns void */
-Datum
-ks_fn_provider_define(PG_FUNCTION_ARGS)
+static Datum
+provider_define(FunctionCallInfo fcinfo, KsVerb *verb)
 {
-	KsCall		call;
 	KsProvider	provider = {0};
 
-	ks_enter(&call, KS_PROFILE_ADMIN);
+	ks_verb_enter(verb, KS_PROFILE_ADMIN);
 	provider.name = ks_text_name("name", ks_arg_get_text(fcinfo, 0, "name"), KS_PROVIDER_MAX);
 	provider.category = text_to_cstring(ks_arg_get_text(fcinfo, 1, "category"));
 	if (strcmp(provider.category, "no_auth") != 0 && strcmp(provider.category, "shared_key") != 0 &&
@@ -660,8 +708,44 @@ ks_fn_provider_define(PG_FUNCTION_ARGS)
 	if (provider.cost_micros < 0)
 		ks_error_invalid("cost_micros", "0 or greater", NULL);
 	provider.enabled = ks_arg_get_bool(fcinfo, 7, "enabled");
-	ks_keys_prepare();
-	ks_tenant_define_provider(&provider, GetUserNameFromId(call.actor.session_role, false));
+	ks_begin_change();
+	ks_tenant_define_provider(&provider, GetUserNameFromId(verb->call.actor.session_role, false));
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(ks_fn_provider_define);
+/* provider_define(name, category, label, default_kind, value_pattern, limits, cost_micros, enabled) returns void */
+Datum
+ks_fn_provider_define(PG_FUNCTION_ARGS)
+{
+	return ks_verb_run(fcinfo, KS_ACTION_PROVIDER_DEFINE, provider_define);
+}
+
+static Datum
+provider_configure(FunctionCallInfo fcinfo, KsVerb *verb)
+{
+	KsMembership member;
+	KsProvider	provider;
+	char	   *name;
+	char	   *mode;
+	Jsonb	   *config;
+
+	ks_verb_enter_known(verb, KS_PROFILE_CLIENT);
+	name = ks_text_name("provider", ks_arg_get_text(fcinfo, 1, "provider"), KS_PROVIDER_MAX);
+	mode = text_to_cstring(ks_arg_get_text(fcinfo, 2, "mode"));
+	if (strcmp(mode, "hosted") != 0)
+		ks_error_invalid("mode", "hosted", NULL);
+	config = ks_arg_get_jsonb(fcinfo, 3, "config");
+	if (!JB_ROOT_IS_OBJECT(config) || VARSIZE_ANY_EXHDR(config) > KS_METADATA_MAX)
+		ks_error_invalid("config", psprintf("a JSON object of at most %d bytes", KS_METADATA_MAX), NULL);
+	ks_begin_change();
+	ks_membership(&verb->call, ks_arg_get_text_or_null(fcinfo, 0), &member);
+	memcpy(verb->workspace, member.workspace, KS_ID_LEN);
+	ks_require(&member, KS_PERM_WORKSPACE);
+	if (!ks_tenant_provider(member.workspace, name, &provider))
+		ks_error_invalid("provider", "one of keystone.providers", NULL);
+	ks_tenant_configure_provider(member.workspace, name, mode, JsonbPGetDatum(config),
+								 ks_arg_get_bool(fcinfo, 4, "enabled"), verb->call.actor.principal);
 	PG_RETURN_VOID();
 }
 
@@ -670,27 +754,5 @@ PG_FUNCTION_INFO_V1(ks_fn_provider_configure);
 Datum
 ks_fn_provider_configure(PG_FUNCTION_ARGS)
 {
-	KsCall		call;
-	KsMembership member;
-	KsProvider	provider;
-	char	   *name;
-	char	   *mode;
-	Jsonb	   *config;
-
-	ks_enter_known(&call, KS_PROFILE_CLIENT);
-	name = ks_text_name("provider", ks_arg_get_text(fcinfo, 1, "provider"), KS_PROVIDER_MAX);
-	mode = text_to_cstring(ks_arg_get_text(fcinfo, 2, "mode"));
-	if (strcmp(mode, "hosted") != 0)
-		ks_error_invalid("mode", "hosted", NULL);
-	config = ks_arg_get_jsonb(fcinfo, 3, "config");
-	if (!JB_ROOT_IS_OBJECT(config) || VARSIZE_ANY_EXHDR(config) > KS_METADATA_MAX)
-		ks_error_invalid("config", psprintf("a JSON object of at most %d bytes", KS_METADATA_MAX), NULL);
-	ks_keys_prepare();
-	ks_membership(&call, ks_arg_get_text_or_null(fcinfo, 0), &member);
-	ks_require(&member, KS_PERM_WORKSPACE);
-	if (!ks_tenant_provider(member.workspace, name, &provider))
-		ks_error_invalid("provider", "one of keystone.providers", NULL);
-	ks_tenant_configure_provider(member.workspace, name, mode, JsonbPGetDatum(config),
-								 ks_arg_get_bool(fcinfo, 4, "enabled"), call.actor.principal);
-	PG_RETURN_VOID();
+	return ks_verb_run(fcinfo, KS_ACTION_PROVIDER_CONFIGURE, provider_configure);
 }

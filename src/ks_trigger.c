@@ -1,17 +1,26 @@
 /*-------------------------------------------------------------------------
  *
  * ks_trigger.c
- *	  Triggers on Keystone's own tables.
+ *	  Triggers on Keystone's own tables, and what belongs to the audit log's
+ *	  tables: accept_restore() and audit_flush().
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "commands/trigger.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/rel.h"
 
+#include "ks_args.h"
+#include "ks_change.h"
+#include "ks_draft.h"
 #include "ks_error.h"
 #include "ks_rights.h"
+#include "ks_text.h"
+
+#define FLUSH_ROUNDS	100		/* of a batch of the appender's each */
 
 static TriggerData *
 trigger_data(FunctionCallInfo fcinfo)
@@ -43,4 +52,120 @@ ks_fn_refuse_truncate(PG_FUNCTION_ARGS)
 
 	ks_error_denied(psprintf("table \"%s\" cannot be truncated", RelationGetRelationName(data->tg_relation)),
 					NULL);
+}
+
+PG_FUNCTION_INFO_V1(ks_fn_audit_row);
+/* keystone_private.audit_row() returns trigger: AFTER, row, on the vault's tables */
+Datum
+ks_fn_audit_row(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = trigger_data(fcinfo);
+
+	if (!TRIGGER_FIRED_FOR_ROW(data->tg_event) || !TRIGGER_FIRED_AFTER(data->tg_event))
+		ereport(ERROR,
+				errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				errmsg("function must be fired after each row"));
+	ks_change_row(data);
+	return PointerGetDatum(NULL);
+}
+
+PG_FUNCTION_INFO_V1(ks_fn_audit_guard);
+/* keystone_private.audit_guard() returns trigger: BEFORE, row, on the audit log's tables */
+Datum
+ks_fn_audit_guard(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = trigger_data(fcinfo);
+
+	/* A dump is restored before there is an instance row. */
+	if (!ks_change_guard_open() &&
+		!(TRIGGER_FIRED_BY_INSERT(data->tg_event) && !ks_change_has_instance()))
+		ks_error_denied(psprintf("table \"%s\" is written by Keystone only",
+								 RelationGetRelationName(data->tg_relation)), NULL);
+	return PointerGetDatum(TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? data->tg_newtuple : data->tg_trigtuple);
+}
+
+static Datum
+accept_restore(FunctionCallInfo fcinfo, KsVerb *verb)
+{
+	char	   *reason;
+	KsDraft		draft;
+
+	ks_verb_enter(verb, KS_PROFILE_ADMIN);
+	reason = ks_text_name("reason", ks_arg_get_text(fcinfo, 0, "reason"), KS_REASON_MAX);
+	if (!ks_change_accept(reason))
+	{
+		ereport(NOTICE,
+				errmsg("there is nothing to accept: this database is the one that its log belongs to"));
+		PG_RETURN_VOID();
+	}
+	ks_draft_begin(&draft, KS_ACTION_AUDIT_RESTORE, &verb->call.actor);
+	ks_draft_why(&draft, reason, NULL);
+	ks_draft_finish(&draft);
+	ks_change_write(&draft.event, false);
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(ks_fn_accept_restore);
+/* accept_restore(reason) returns void */
+Datum
+ks_fn_accept_restore(PG_FUNCTION_ARGS)
+{
+	return ks_verb_run(fcinfo, KS_ACTION_AUDIT_RESTORE, accept_restore);
+}
+
+static Datum
+claim_request(FunctionCallInfo fcinfo, KsVerb *verb)
+{
+	const uint8 *request = ks_arg_get_uuid(fcinfo, 0, "request");
+	KsDraft		draft;
+	KsTicket	ticket;
+
+	ks_verb_enter(verb, KS_PROFILE_ADMIN);
+	ks_change_require();
+	ks_draft_begin(&draft, KS_ACTION_APPROVAL_CLAIM, &verb->call.actor);
+	draft.event.flags = KS_EVENT_CLAIM;
+	memcpy(draft.event.claim, request, KS_ID_LEN);
+	memcpy(draft.event.object, request, KS_ID_LEN);
+	ks_draft_finish(&draft);
+	ks_event_put(&draft.event, &ticket);
+	PG_RETURN_BOOL(ks_event_wait(&ticket) == KS_VERDICT_DONE);
+}
+
+PG_FUNCTION_INFO_V1(ks_fn_claim_request);
+/* keystone_private.claim_request(request) returns boolean: whether it won */
+Datum
+ks_fn_claim_request(PG_FUNCTION_ARGS)
+{
+	return ks_verb_run(fcinfo, KS_ACTION_APPROVAL_CLAIM, claim_request);
+}
+
+PG_FUNCTION_INFO_V1(ks_fn_audit_flush);
+/*
+ * keystone_private.audit_flush() returns void: waits until all that is
+ * committed now stands in the log
+ */
+Datum
+ks_fn_audit_flush(PG_FUNCTION_ARGS)
+{
+	KsCall		call;
+	KsDraft		draft;
+	KsTicket	ticket;
+
+	(void) fcinfo;
+	ks_enter(&call, KS_PROFILE_CLIENT | KS_PROFILE_WORKER | KS_PROFILE_AUDITOR | KS_PROFILE_ADMIN |
+			 KS_PROFILE_MONITOR);
+	ks_change_require();
+	for (int round = 0; round < FLUSH_ROUNDS; round++)
+	{
+		ks_draft_begin(&draft, 0, &call.actor);
+		draft.event.flags = KS_EVENT_FLUSH;
+		ks_draft_finish(&draft);
+		ks_event_put(&draft.event, &ticket);
+		(void) ks_event_wait(&ticket);
+		if (!ks_change_outbox_has_rows())
+			break;
+		ks_event_outbox_written();
+		CHECK_FOR_INTERRUPTS();
+	}
+	PG_RETURN_VOID();
 }

@@ -215,6 +215,7 @@ make_cluster()
 		include '$work/extension.conf'
 		shared_preload_libraries = 'keystone'
 		keystone.root_key_file = '$dir/root_keys'
+		max_worker_processes = 40
 		listen_addresses = ''
 		unix_socket_directories = '$dir'
 		port = 54320

@@ -139,17 +139,19 @@ COMMENT ON COLUMN keystone_private.ciphertext.aad_digest IS 'SHA-256 of the auth
 CREATE TABLE keystone_private.credential_usage (
 	workspace_id	uuid NOT NULL,
 	credential_id	uuid NOT NULL,
-	usage_count		bigint NOT NULL,
-	last_used_at	timestamptz NOT NULL,
+	usage_count		bigint NOT NULL DEFAULT 0,
+	last_used_at	timestamptz,
+	expiry_noticed	timestamptz,
 	CONSTRAINT credential_usage_pkey PRIMARY KEY (workspace_id, credential_id),
 	CONSTRAINT credential_usage_credential_id_fkey FOREIGN KEY (workspace_id, credential_id)
 		REFERENCES keystone_private.credentials (workspace_id, id)
 );
-COMMENT ON TABLE keystone_private.credential_usage IS 'How often and when each credential was revealed, as the audit log has it';
+COMMENT ON TABLE keystone_private.credential_usage IS 'How often and when each credential was revealed, as the audit log has it, and which expiry is in it';
 COMMENT ON COLUMN keystone_private.credential_usage.workspace_id IS 'the workspace';
 COMMENT ON COLUMN keystone_private.credential_usage.credential_id IS 'the credential';
 COMMENT ON COLUMN keystone_private.credential_usage.usage_count IS 'number of reveals';
-COMMENT ON COLUMN keystone_private.credential_usage.last_used_at IS 'when it was last revealed';
+COMMENT ON COLUMN keystone_private.credential_usage.last_used_at IS 'when it was last revealed; NULL when it never was';
+COMMENT ON COLUMN keystone_private.credential_usage.expiry_noticed IS 'the expires_at that stands in the audit log as passed';
 
 SELECT pg_extension_config_dump('keystone_private.credentials', '');
 SELECT pg_extension_config_dump('keystone.credential_versions', '');

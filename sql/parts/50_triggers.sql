@@ -17,5 +17,20 @@ BEGIN
 		EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER refuse_truncate', t);
 		EXECUTE format('COMMENT ON TRIGGER refuse_truncate ON %s IS %L', t, 'row-level security does not stop TRUNCATE');
 	END LOOP;
+	FOREACH t IN ARRAY ARRAY['keystone_private.credentials', 'keystone.credential_versions', 'keystone_private.ciphertext',
+		'keystone.principals', 'keystone_private.external_ids', 'keystone.workspaces', 'keystone.members',
+		'keystone_private.profile_grants', 'keystone_private.provider_definitions', 'keystone.provider_configs',
+		'keystone_private.workspace_keys', 'keystone_private.system_keys', 'keystone_private.root_keys'] LOOP
+		EXECUTE format('CREATE OR REPLACE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION keystone_private.audit_row()', t);
+		EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER audit', t);
+		EXECUTE format('COMMENT ON TRIGGER audit ON %s IS %L', t, 'writes each change to the outbox of the audit log');
+	END LOOP;
+	FOREACH t IN ARRAY ARRAY['keystone_private.instance', 'keystone_private.audit_epochs', 'keystone_private.audit_entries',
+		'keystone_private.audit_tiles', 'keystone_private.audit_checkpoints', 'keystone_private.audit_keys',
+		'keystone_private.approval_claims', 'keystone_private.audit_outbox'] LOOP
+		EXECUTE format('CREATE OR REPLACE TRIGGER audit_guard BEFORE INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION keystone_private.audit_guard()', t);
+		EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER audit_guard', t);
+		EXECUTE format('COMMENT ON TRIGGER audit_guard ON %s IS %L', t, 'no statement writes the audit log');
+	END LOOP;
 END
 $$;

@@ -13,7 +13,7 @@ CREATE OR REPLACE VIEW keystone.credentials WITH (security_invoker = true) AS
 		   c.provider, c.kind, c.current_version,
 		   CASE WHEN c.owner IS NULL OR c.owner OPERATOR(pg_catalog.=) (SELECT keystone.current_principal()) THEN c.hint END AS hint,
 		   c.description, c.tags, c.metadata, c.is_active, c.is_verified, c.verified_at, c.verified_detail,
-		   u.last_used_at, u.usage_count, c.last_rotated_at, c.expires_at,
+		   u.last_used_at, COALESCE(u.usage_count, 0) AS usage_count, c.last_rotated_at, c.expires_at,
 		   c.created_by, c.created_at, c.updated_at, c.deleted_at, c.destroy_after, c.destroyed_at
 	FROM keystone_private.credentials c
 	JOIN keystone.workspaces w ON w.id OPERATOR(pg_catalog.=) c.workspace_id
@@ -34,6 +34,15 @@ CREATE OR REPLACE VIEW keystone.credential_summary WITH (security_invoker = true
 	WHERE c.deleted_at IS NULL
 	GROUP BY c.workspace_id, c.workspace, c.environment, c.provider;
 COMMENT ON VIEW keystone.credential_summary IS 'Visible credentials that are not deleted, counted per workspace, environment and provider';
+
+CREATE OR REPLACE VIEW keystone.audit_log WITH (security_invoker = true) AS
+	SELECT e.seq, d.at, w.slug AS workspace, d.workspace_id, d.actor, d.on_behalf_of, d.db_role, d.action, d.object, d.version,
+		   d.outcome, d.client_addr, d.user_agent, d.application_name, d.workflow, d.node, d.run, d.request_id, d.reason, d.epoch,
+		   d.details AS detail
+	FROM keystone_private.audit_entries e
+	CROSS JOIN LATERAL keystone_private.audit_decode(e.entry, e.detail) d
+	LEFT JOIN keystone.workspaces w ON w.id OPERATOR(pg_catalog.=) d.workspace_id;
+COMMENT ON VIEW keystone.audit_log IS 'Entries of the audit log that the caller may see, as their bytes say';
 
 CREATE OR REPLACE VIEW keystone.seal_status AS
 	SELECT s.sealed, s.current_root_key, s.reason, keystone_private.pending_rewraps() AS pending_rewraps
@@ -71,6 +80,14 @@ DECLARE
 		"credential_summary": {"workspace_id": "the workspace", "workspace": "slug of the workspace", "environment": "environment", "provider": "name of the provider",
 			"credentials": "how many there are", "personal": "how many of them are personal", "inactive": "how many are switched off", "expired": "how many are expired",
 			"failing": "how many did not work when last tried", "oldest_rotation": "the longest time ago that one got its value", "next_expiry": "when the next one expires"},
+		"audit_log": {"seq": "number of the entry, from 1", "at": "when it was written", "workspace": "slug of the workspace, if the caller sees that",
+			"workspace_id": "the workspace", "actor": "who acted: the uuid of a principal, or the name of a role without one",
+			"on_behalf_of": "for whom, if somebody else", "db_role": "the current role of the session", "action": "what was done, such as credential.reveal",
+			"object": "what it was done to, such as the id of a credential", "version": "version of the object", "outcome": "ok, denied or error",
+			"client_addr": "address of the client, or local", "user_agent": "what the client calls itself, as it claims", "application_name": "name of the application, as the client claims",
+			"workflow": "context of the call, as the caller claims", "node": "context of the call, as the caller claims", "run": "context of the call, as the caller claims",
+			"request_id": "context of the call, as the caller claims", "reason": "why, as the caller claims", "epoch": "epoch of the log",
+			"detail": "everything that the detail of the entry says, keys and texts"},
 		"seal_status": {"sealed": "true: no value can be stored or revealed", "current_root_key": "id of the root key that wraps", "reason": "why sealed",
 			"pending_rewraps": "keys that another root key still wraps"},
 		"health": {"check_name": "what is checked", "ok": "false where something needs attention", "detail": "what was found"},

@@ -13,7 +13,7 @@ CROSS JOIN LATERAL (
 	SELECT 'ROUTINE', f, 'EXECUTE' FROM unnest(ARRAY[
 		'keystone.version', 'keystone.current_principal', 'keystone.whoami', 'keystone.has_permission',
 		'keystone.permitted_workspaces', 'keystone_private.has_profile', 'keystone_private.seal_state',
-		'keystone_private.pending_rewraps']) f
+		'keystone_private.pending_rewraps', 'keystone_private.audit_flush']) f
 	UNION ALL
 	SELECT 'TABLE', t, 'SELECT' FROM unnest(ARRAY['keystone.seal_status']) t
 	UNION ALL
@@ -25,7 +25,8 @@ CROSS JOIN LATERAL (
 		'keystone.export_env', 'keystone.import_env', 'keystone.resolve', 'keystone.credential_id', 'keystone.rotate',
 		'keystone.promote', 'keystone.rollback_to', 'keystone.rename', 'keystone.update_metadata', 'keystone.set_active',
 		'keystone.delete_credential', 'keystone.restore_credential', 'keystone.destroy_credential',
-		'keystone.destroy_version', 'keystone.mark_verified', 'keystone.verify_all']) f
+		'keystone.destroy_version', 'keystone.mark_verified', 'keystone.verify_all',
+		'keystone.audit_table', 'keystone.audit_untable', 'keystone_private.audit_user_row']) f
 	WHERE p.profile IN ('client', 'worker')
 	UNION ALL
 	SELECT 'TABLE', t, 'SELECT' FROM unnest(ARRAY[
@@ -37,7 +38,8 @@ CROSS JOIN LATERAL (
 	UNION ALL
 	SELECT 'ROUTINE', f, 'EXECUTE' FROM unnest(ARRAY[
 		'keystone.register_principal', 'keystone.remove_member', 'keystone.grant_access', 'keystone.revoke_access',
-		'keystone.provider_define', 'keystone.verify_all', 'keystone_private.health_checks']) f
+		'keystone.provider_define', 'keystone.verify_all', 'keystone_private.health_checks',
+		'keystone.accept_restore', 'keystone.audit_table', 'keystone.audit_untable', 'keystone_private.audit_user_row']) f
 	WHERE p.profile = 'admin'
 	UNION ALL
 	SELECT 'TABLE', t, 'SELECT' FROM unnest(ARRAY[
@@ -49,6 +51,21 @@ CROSS JOIN LATERAL (
 	SELECT 'ROUTINE', 'keystone_private.health_checks', 'EXECUTE' WHERE p.profile = 'monitor'
 	UNION ALL
 	SELECT 'TABLE', t, 'SELECT' FROM unnest(ARRAY['keystone.health', 'keystone.settings']) t WHERE p.profile = 'monitor'
+	UNION ALL
+	SELECT 'ROUTINE', f, 'EXECUTE' FROM unnest(ARRAY[
+		'keystone.audit_verify', 'keystone.audit_checkpoint', 'keystone.audit_inclusion', 'keystone.audit_consistency',
+		'keystone.audit_public_keys', 'keystone.audit_export', 'keystone_private.audit_decode',
+		'keystone_private.auditor_sees_from', 'keystone_private.owner_sees_from', 'keystone_private.owned_relations']) f
+	WHERE p.profile IN ('client', 'worker', 'auditor')
+	UNION ALL
+	SELECT 'TABLE', t, 'SELECT' FROM unnest(ARRAY['keystone.audit_log', 'keystone_private.audit_entries']) t
+	WHERE p.profile IN ('client', 'worker', 'auditor')
+	UNION ALL
+	SELECT 'TABLE', 'keystone.workspaces', 'SELECT' WHERE p.profile = 'auditor'
+	UNION ALL
+	SELECT 'ROUTINE', f, 'EXECUTE' FROM unnest(ARRAY[
+		'keystone.audit_verify', 'keystone.audit_checkpoint', 'keystone.audit_consistency', 'keystone.audit_public_keys']) f
+	WHERE p.profile = 'admin'
 ) o
 	$$;
 COMMENT ON FUNCTION keystone_private.profile_privileges() IS 'SQL privileges that belong to each profile; a function, since a table could be edited by somebody who is no superuser';

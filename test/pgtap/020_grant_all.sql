@@ -11,9 +11,11 @@ GRANT ALL ON ALL ROUTINES IN SCHEMA keystone TO ks_anon;
 GRANT ALL ON ALL SEQUENCES IN SCHEMA keystone TO ks_anon;
 CREATE SCHEMA ks_anon AUTHORIZATION ks_anon;
 
+-- Refusals are recorded, and the housekeeper reads what was; both go on meanwhile.
 CREATE FUNCTION pg_temp.contents() RETURNS text LANGUAGE sql AS $$
 	SELECT md5(string_agg(table_to_xml(c.oid::regclass, true, false, '')::text, '' ORDER BY c.relname))
 	FROM pg_class c WHERE c.relkind = 'r' AND c.relnamespace IN ('keystone'::regnamespace, 'keystone_private'::regnamespace)
+	AND c.relname !~ '^audit_' AND c.relname NOT IN ('housekeeping', 'credential_usage')
 $$;
 CREATE TEMP TABLE contents_before AS SELECT pg_temp.contents();
 
@@ -49,7 +51,8 @@ CREATE TEMP VIEW calls AS
 				 WHEN p.proargnames[i] = 'category' THEN quote_literal('no_auth')
 				 WHEN p.proargnames[i] = 'provider' THEN quote_literal('openai')
 				 WHEN p.proargnames[i] = 'slug' THEN quote_literal('anons')
-				 WHEN p.proargtypes[i - 1] = 'integer'::regtype THEN '1'
+				 WHEN p.proargtypes[i - 1] = 'regclass'::regtype THEN quote_literal('pg_catalog.pg_class')
+				 WHEN p.proargtypes[i - 1] IN ('integer'::regtype, 'bigint'::regtype) THEN '1'
 				 WHEN p.proargtypes[i - 1] = 'boolean'::regtype THEN 'true'
 				 WHEN p.proargtypes[i - 1] = 'jsonb'::regtype THEN quote_literal('{}')
 				 ELSE quote_literal('A=b') END, ', '), ', ')

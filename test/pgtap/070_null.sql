@@ -15,7 +15,8 @@ INSERT INTO optional SELECT f, unnest(p::text[]) FROM (VALUES
 	('reveal', '{version,field,owner,approval,reason}'), ('reveal_by_id', '{version,field,approval,reason}'), ('reveal_many', '{reason}'),
 	('reveal_env', '{names,reason}'), ('export_env', '{reason}'), ('resolve', '{kind}'), ('rotate', '{expected_version,approval,reason}'),
 	('promote', '{approval,reason}'), ('rollback_to', '{approval,reason}'), ('rename', '{approval,reason}'), ('delete_credential', '{approval,reason}'),
-	('destroy_credential', '{approval,reason}'), ('destroy_version', '{approval,reason}'), ('mark_verified', '{version,detail}'), ('verify_all', '{workspace}')) v (f, p);
+	('destroy_credential', '{approval,reason}'), ('destroy_version', '{approval,reason}'), ('mark_verified', '{version,detail}'), ('verify_all', '{workspace}'),
+	('audit_verify', '{from_seq,to_seq}'), ('audit_export', '{workspace,since,until,from_seq,to_seq}')) v (f, p);
 
 -- What is given for the others; a call with these alone succeeds, or fails for
 -- a reason that is not NULL.
@@ -33,7 +34,9 @@ CREATE TEMP VIEW parameters AS
 			 WHEN p.proargnames[a.n] = 'provider' THEN quote_literal('openai')
 			 WHEN p.proargnames[a.n] = 'slug' THEN quote_literal('another')
 			 WHEN p.proargnames[a.n] = 'content' THEN quote_literal('A=b')
-			 WHEN p.proargtypes[a.n - 1] = 'integer'::regtype THEN '1'
+			 WHEN p.proargnames[a.n] = 'format' THEN quote_literal('jsonl')
+			 WHEN p.proargtypes[a.n - 1] = 'regclass'::regtype THEN quote_literal('pg_catalog.pg_class')
+			 WHEN p.proargtypes[a.n - 1] IN ('integer'::regtype, 'bigint'::regtype) THEN '1'
 			 WHEN p.proargtypes[a.n - 1] = 'boolean'::regtype THEN 'true'
 			 WHEN p.proargtypes[a.n - 1] = 'jsonb'::regtype THEN quote_literal('{}')
 			 ELSE quote_literal('acme-shared') END AS good
@@ -44,7 +47,7 @@ CREATE TEMP VIEW calls AS
 		format('SELECT * FROM keystone.%I(%s)', t.function, (
 			SELECT string_agg(format('%I => %s', u.parameter, CASE WHEN u.parameter = t.parameter THEN 'NULL' ELSE u.good END), ', ' ORDER BY u.n)
 			FROM parameters u WHERE u.function = t.function AND (NOT u.has_default OR u.parameter = t.parameter))) AS statement,
-		CASE WHEN t.function IN ('grant_access', 'revoke_access', 'provider_define', 'register_principal') THEN 'ks_dba' ELSE 'ks_owner' END AS caller
+		CASE WHEN t.function IN ('grant_access', 'revoke_access', 'provider_define', 'register_principal', 'accept_restore') THEN 'ks_dba' ELSE 'ks_owner' END AS caller
 	FROM parameters t LEFT JOIN optional o USING (function, parameter);
 \o
 

@@ -246,7 +246,8 @@ sorted_is([ grep { $_ ne 'message' } map { $_->[0] } rows(section($errors, '## 2
 
 # A reason is put together of the setting, what is wrong with it, and a place,
 # which the page leaves out.
-my $worker = $sources{'ks_worker.c'};
+my $loader = $sources{'ks_launcher_keys.c'};
+my $command = $sources{'ks_command.c'};
 my $wire = substr $sources{'ks_wire.c'}, index $sources{'ks_wire.c'}, 'parse_root_key_id(';
 sub function_body
 {
@@ -261,10 +262,11 @@ sub phrases
 }
 my @reasons = (
 	(map { "keystone.root_key_file $_" }
-		map { phrases(function_body($worker, $_)) } qw(check_ownership check_place read_checked)),
-	(map { "keystone.root_key_file $_" } function_body($worker, 'load_from_file') =~ /problem = "(.*?)"/g),
-	(map { "keystone.root_key_command $_" } phrases(function_body($worker, 'command_problem'))),
-	(grep { !/%s/ } phrases(function_body($worker, 'start_command')), phrases(function_body($worker, 'begin_load'))),
+		map { phrases(function_body($loader, $_)) } qw(check_ownership check_place read_checked)),
+	(map { "keystone.root_key_file $_" } function_body($loader, 'load_from_file') =~ /problem = "(.*?)"/g),
+	(map { "keystone.root_key_command $_" } phrases(function_body($command, 'ks_command_problem')),
+		(map { /problem = "(.*?)"/g } function_body($command, 'ks_command_start'), function_body($loader, 'watch_command'))),
+	(grep { !/%s/ } phrases(function_body($loader, 'begin_load'))),
 	phrases($wire),
 	(map { "root key \"ID\" $_" } $sources{'ks_keyring.c'} =~ /seal_view\([^;]*?"((?:[^"\\]|\\.)*)"\)/g),
 	($all =~ /ks_keyring_seal\("(.*?)"\)/g),
@@ -303,6 +305,7 @@ foreach my $page (@pages)
 	my ($directory, $name) = $page =~ m{(.*/)([^/]+)$};
 	foreach my $link (slurp_file($page) =~ /\]\(([^)\s]+)\)/g)
 	{
+		next if $link =~ m{^https://};
 		my ($file, $anchor) = $link =~ /^([^#]*)(?:#(.*))?$/;
 		my $target = $file eq '' ? $name : $file;
 		push @dead, "$name: $link" unless -e "$directory$target";

@@ -1,0 +1,555 @@
+/*-------------------------------------------------------------------------
+ *
+ * ks_change_row.c
+ *	  Changed rows of Keystone's own tables as audit entries.
+ *
+ * A verb on a credential changes rows of three tables and gives one entry:
+ * the triggers collect, and ks_change_end() writes.  Every other row that
+ * changes gives an entry of its own.
+ *
+ * A trigger runs in a memory context that is reset after each row: what a verb
+ * collects lies where ks_change_begin() was called.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/uuid.h"
+
+#include "ks_change.h"
+#include "ks_error.h"
+#include "ks_text.h"
+
+/* Digests in one entry: with more versions there are more entries. */
+#define DIGESTS_OF_ENTRY	16
+
+/* A changed row. */
+typedef struct Row
+{
+	TupleDesc	desc;
+	HeapTuple	old;			/* NULL for an insert */
+	HeapTuple	new;			/* NULL for a delete */
+	HeapTuple	is;				/* as it is now, or was before it was deleted */
+} Row;
+
+/* Columns that change with every change, and say nothing. */
+static const char *const bookkeeping[] = {
+	"updated_at", "updated_by", "row_mac", "added_by", "granted_by", "granted_at", "folded_name",
+	"current_version", "last_version", "hint", "verified_at", "verified_detail", "last_rotated_at", NULL
+};
+
+static bool
+is_listed(const char *const *list, const char *name)
+{
+	for (; *list != NULL; list++)
+	{
+		if (strcmp(*list, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* A column's value; false when it is NULL. */
+static bool
+get_column(const Row *row, HeapTuple tuple, const char *name, Datum *value, Oid *type)
+{
+	bool		isnull = true;
+
+	for (int i = 0; tuple != NULL && i < row->desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(row->desc, i);
+
+		if (att->attisdropped || strcmp(NameStr(att->attname), name) != 0)
+			continue;
+		*value = heap_getattr(tuple, i + 1, row->desc, &isnull);
+		if (type != NULL)
+			*type = att->atttypid;
+		break;
+	}
+	return !isnull;
+}
+
+static bool
+get_uuid(const Row *row, const char *name, uint8 uuid[KS_ID_LEN])
+{
+	Datum		value;
+	Oid			type;
+
+	if (!get_column(row, row->is, name, &value, &type) || type != UUIDOID)
+		return false;
+	memcpy(uuid, DatumGetUUIDP(value)->data, KS_ID_LEN);
+	return true;
+}
+
+static int32
+get_int(const Row *row, const char *name)
+{
+	Datum		value;
+	Oid			type;
+
+	return get_column(row, row->is, name, &value, &type) && type == INT4OID ? DatumGetInt32(value) : 0;
+}
+
+/* As text, palloc'd; NULL for NULL. */
+static char *
+get_text(const Row *row, const char *name)
+{
+	Datum		value;
+	Oid			type;
+	Oid			output;
+	bool		is_varlena;
+
+	if (!get_column(row, row->is, name, &value, &type))
+		return NULL;
+	getTypeOutputInfo(type, &output, &is_varlena);
+	return OidOutputFunctionCall(output, value);
+}
+
+static void
+add_text(const Row *row, KsDraft *draft, const char *key, const char *column)
+{
+	char	   *text = get_text(row, column);
+
+	if (text != NULL)
+		ks_detail_add(&draft->detail, key, ks_draft_cut(text, (int) strlen(text)));
+}
+
+/* Whether a column's value is another one than before. */
+static bool
+is_changed(const Row *row, int i)
+{
+	Form_pg_attribute att = TupleDescAttr(row->desc, i);
+	bool		old_null;
+	bool		new_null;
+	Datum		old_value = heap_getattr(row->old, i + 1, row->desc, &old_null);
+	Datum		new_value = heap_getattr(row->new, i + 1, row->desc, &new_null);
+
+	if (old_null || new_null)
+		return old_null != new_null;
+	return !datum_image_eq(old_value, new_value, att->attbyval, att->attlen);
+}
+
+/* Appends names of changed columns that are not there yet. */
+static void
+add_columns(const Row *row, bool all, StringInfo columns)
+{
+	if (row->old == NULL || row->new == NULL)
+		return;
+	for (int i = 0; i < row->desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(row->desc, i);
+		char	   *name = NameStr(att->attname);
+		bool		known = false;
+
+		if (att->attisdropped || (!all && is_listed(bookkeeping, name)) || !is_changed(row, i))
+			continue;
+		for (char *at = columns->data; (at = strstr(at, name)) != NULL && !known; at++)
+			known = (at == columns->data || at[-1] == ',') &&
+				(at[strlen(name)] == ',' || at[strlen(name)] == '\0');
+		if (!known)
+			appendStringInfo(columns, "%s%s", columns->len > 0 ? "," : "", name);
+	}
+}
+
+/* The digest of a row of ciphertext; its key's id lies in another table. */
+static void
+digest_of(const Row *row, KsVersionDigest *result)
+{
+	static KsPlan plan = {.sql =
+		"SELECT key_id FROM keystone_private.workspace_keys WHERE workspace_id = $1 AND version = $2"
+	};
+	KsArgs		args = {0};
+	KsSpi		spi;
+	uint8		workspace[KS_ID_LEN] = {0};
+	uint8		key_id[KS_ID_LEN] = {0};
+	uint8		aad_digest[KS_DIGEST_LEN] = {0};
+	Datum		value;
+	bytea	   *bytes;
+
+	(void) get_uuid(row, "workspace_id", workspace);
+	ks_spi_begin(&spi);
+	ks_arg_uuid(&args, workspace);
+	ks_arg_int(&args, true, get_int(row, "key_version"));
+	if (ks_spi_read(&plan, &args) == 1)
+		(void) ks_col_uuid(0, 1, key_id);
+	ks_spi_end(&spi);
+
+	if (get_column(row, row->is, "aad_digest", &value, NULL))
+	{
+		bytes = DatumGetByteaPP(value);
+		if (VARSIZE_ANY_EXHDR(bytes) == KS_DIGEST_LEN)
+			memcpy(aad_digest, VARDATA_ANY(bytes), KS_DIGEST_LEN);
+	}
+	if (!get_column(row, row->is, "envelope", &value, NULL))
+		value = PointerGetDatum(cstring_to_text(""));
+	bytes = DatumGetByteaPP(value);
+	result->version = get_int(row, "version");
+	ks_change_digest(aad_digest, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes), key_id, result->digest);
+}
+
+
+/*-------------------------------------------------------------------------
+ * Entries of single rows
+ *-------------------------------------------------------------------------
+ */
+
+/* Whether a column is NULL now, and was before. */
+static bool
+is_null(const Row *row, HeapTuple tuple, const char *column)
+{
+	Datum		value;
+
+	return !get_column(row, tuple, column, &value, NULL);
+}
+
+static void
+about_credential(const Row *row, KsDraft *draft)
+{
+	KsEvent    *event = &draft->event;
+
+	event->kind = row->new == NULL ? KS_ACTION_CREDENTIAL_DESTROY : KS_ACTION_CREDENTIAL_UPDATE;
+	(void) get_uuid(row, "workspace_id", event->workspace);
+	(void) get_uuid(row, "id", event->object);
+	(void) get_uuid(row, "owner", event->owner);
+	event->version = get_int(row, "current_version");
+	add_text(row, draft, "name", "name");
+	add_text(row, draft, "environment", "environment");
+	add_text(row, draft, "provider", "provider");
+	add_text(row, draft, "owner", "owner");
+}
+
+static void
+about_version(const Row *row, KsDraft *draft)
+{
+	KsEvent    *event = &draft->event;
+
+	event->kind = row->new == NULL ? KS_ACTION_CREDENTIAL_DESTROY_VERSION : KS_ACTION_CREDENTIAL_UPDATE;
+	(void) get_uuid(row, "workspace_id", event->workspace);
+	(void) get_uuid(row, "credential_id", event->object);
+	(void) get_uuid(row, "owner", event->owner);
+	event->version = get_int(row, "version");
+	add_text(row, draft, "state", "state");
+	add_text(row, draft, "owner", "owner");
+}
+
+static void
+about_ciphertext(const Row *row, KsDraft *draft)
+{
+	KsVersionDigest digest;
+
+	about_version(row, draft);
+	if (row->new == NULL)
+		return;
+	digest_of(row, &digest);
+	draft->event.has_digest = true;
+	memcpy(draft->event.digest, digest.digest, KS_DIGEST_LEN);
+}
+
+static void
+about_principal(const Row *row, KsDraft *draft)
+{
+	bool		was_disabled = !is_null(row, row->old, "disabled_at");
+	bool		disabled = !is_null(row, row->new, "disabled_at");
+
+	if (row->old == NULL)
+		draft->event.kind = KS_ACTION_PRINCIPAL_CREATE;
+	else if (row->new == NULL || disabled == was_disabled)
+		draft->event.kind = KS_ACTION_PRINCIPAL_UPDATE;
+	else
+		draft->event.kind = disabled ? KS_ACTION_PRINCIPAL_DISABLE : KS_ACTION_PRINCIPAL_ENABLE;
+	(void) get_uuid(row, "id", draft->event.object);
+	add_text(row, draft, "kind", "kind");
+	add_text(row, draft, "display_name", "display_name");
+	add_text(row, draft, "login_role", "db_role");
+}
+
+static void
+about_external_id(const Row *row, KsDraft *draft)
+{
+	draft->event.kind = KS_ACTION_PRINCIPAL_UPDATE;
+	(void) get_uuid(row, "principal_id", draft->event.object);
+	add_text(row, draft, "external_id", "external_id");
+}
+
+static void
+about_workspace(const Row *row, KsDraft *draft)
+{
+	draft->event.kind = row->old == NULL ? KS_ACTION_WORKSPACE_CREATE : KS_ACTION_WORKSPACE_UPDATE;
+	(void) get_uuid(row, "id", draft->event.workspace);
+	(void) get_uuid(row, "id", draft->event.object);
+	add_text(row, draft, "slug", "slug");
+	add_text(row, draft, "status", "status");
+}
+
+/* A removal leaves the row as a tombstone. */
+static void
+about_member(const Row *row, KsDraft *draft)
+{
+	bool		was_member = row->old != NULL && is_null(row, row->old, "removed_at");
+	bool		member = row->new != NULL && is_null(row, row->new, "removed_at");
+
+	if (!member)
+		draft->event.kind = KS_ACTION_MEMBER_REMOVE;
+	else
+		draft->event.kind = was_member ? KS_ACTION_MEMBER_ROLE : KS_ACTION_MEMBER_ADD;
+	(void) get_uuid(row, "workspace_id", draft->event.workspace);
+	(void) get_uuid(row, "principal_id", draft->event.object);
+	add_text(row, draft, "principal", "principal_id");
+	if (member)
+	{
+		add_text(row, draft, "member_role", "role");
+		add_text(row, draft, "extra_permissions", "extra_permissions");
+	}
+}
+
+static void
+about_grant(const Row *row, KsDraft *draft)
+{
+	draft->event.kind = row->new != NULL && is_null(row, row->new, "revoked_at") ?
+		KS_ACTION_GRANT_ADD : KS_ACTION_GRANT_REVOKE;
+	add_text(row, draft, "grantee", "role_name");
+	add_text(row, draft, "profile", "profile");
+}
+
+static void
+about_definition(const Row *row, KsDraft *draft)
+{
+	draft->event.kind = KS_ACTION_PROVIDER_DEFINE;
+	add_text(row, draft, "provider", "name");
+	add_text(row, draft, "enabled", "enabled");
+}
+
+static void
+about_configuration(const Row *row, KsDraft *draft)
+{
+	draft->event.kind = KS_ACTION_PROVIDER_CONFIGURE;
+	(void) get_uuid(row, "workspace_id", draft->event.workspace);
+	add_text(row, draft, "provider", "provider");
+	add_text(row, draft, "mode", "mode");
+	add_text(row, draft, "enabled", "enabled");
+}
+
+/* workspace_keys and system_keys; the second has no workspace. */
+static void
+about_key(const Row *row, KsDraft *draft)
+{
+	KsEvent    *event = &draft->event;
+
+	event->version = get_int(row, "version");
+	if (row->new == NULL)
+		event->kind = KS_ACTION_KEY_SHRED;
+	else if (row->old != NULL)
+		event->kind = KS_ACTION_KEY_REWRAP;
+	else
+		event->kind = event->version > 1 ? KS_ACTION_KEY_ROTATE : KS_ACTION_KEY_CREATE;
+	(void) get_uuid(row, "workspace_id", event->workspace);
+	(void) get_uuid(row, "key_id", event->object);
+	add_text(row, draft, "root_key", "root_key");
+	add_text(row, draft, "purpose", "purpose");
+}
+
+static void
+about_root_key(const Row *row, KsDraft *draft)
+{
+	if (row->new == NULL)
+		draft->event.kind = KS_ACTION_KEY_SHRED;
+	else
+		draft->event.kind = row->old == NULL ? KS_ACTION_KEY_CREATE : KS_ACTION_KEY_REWRAP;
+	add_text(row, draft, "root_key", "id");
+}
+
+typedef struct AuditedTable
+{
+	const char *name;
+	void		(*about) (const Row *row, KsDraft *draft);
+	bool		of_credential;	/* a verb on a credential changes it */
+} AuditedTable;
+
+static const AuditedTable tables[] = {
+	{"credentials", about_credential, true},
+	{"credential_versions", about_version, true},
+	{"ciphertext", about_ciphertext, true},
+	{"principals", about_principal, false},
+	{"external_ids", about_external_id, false},
+	{"workspaces", about_workspace, false},
+	{"members", about_member, false},
+	{"profile_grants", about_grant, false},
+	{"provider_definitions", about_definition, false},
+	{"provider_configs", about_configuration, false},
+	{"workspace_keys", about_key, false},
+	{"system_keys", about_key, false},
+	{"root_keys", about_root_key, false},
+};
+
+/*
+ * Who changes a row by hand: the roles, and no principal, for the row may be
+ * one of those that say who is which principal.
+ */
+static void
+get_roles(KsActor *actor)
+{
+	LOCAL_FCINFO(fcinfo, 0);
+	int			sec_context;
+
+	memset(actor, 0, sizeof(*actor));
+	GetUserIdAndSecContext(&actor->role, &sec_context);
+	InitFunctionCallInfoData(*fcinfo, NULL, 0, InvalidOid, NULL, NULL);
+	actor->session_role = get_role_oid(NameStr(*DatumGetName(session_user(fcinfo))), true);
+	actor->source = KS_SOURCE_ANONYMOUS;
+}
+
+/* Writes the entry of one row.  By hand means: by no function of the API. */
+static void
+write_row(const AuditedTable *table, const Row *row)
+{
+	KsVerb	   *verb = ks_verb_current();
+	KsDraft		draft;
+	KsActor		roles;
+	StringInfoData columns;
+
+	initStringInfo(&columns);
+	get_roles(&roles);
+	ks_draft_begin(&draft, 0, verb != NULL && verb->entered ? &verb->call.actor : &roles);
+	table->about(row, &draft);
+	add_columns(row, verb == NULL, &columns);
+	ks_detail_add(&draft.detail, "changed", columns.data);
+	if (verb == NULL)
+	{
+		ks_detail_add(&draft.detail, "source", "direct");
+		ks_detail_add(&draft.detail, "table", table->name);
+		ks_detail_add(&draft.detail, "operation",
+					  row->old == NULL ? "insert" : row->new == NULL ? "delete" : "update");
+	}
+	else
+		ks_draft_why(&draft, verb->reason, verb->context);
+	ks_draft_finish(&draft);
+	ks_change_write(&draft.event, false);
+}
+
+
+/*-------------------------------------------------------------------------
+ * Verbs on a credential
+ *-------------------------------------------------------------------------
+ */
+
+void
+ks_change_begin(KsVerb *verb)
+{
+	verb->changing = true;
+	verb->changed = false;
+	initStringInfo(&verb->columns);
+	verb->n_digests = 0;
+	verb->digests = palloc(sizeof(KsVersionDigest));
+}
+
+static void
+collect_row(KsVerb *verb, const AuditedTable *table, const Row *row)
+{
+	verb->changed = true;
+	if (table->about == about_credential)
+		add_columns(row, false, &verb->columns);
+	else if (table->about == about_ciphertext && row->new != NULL)
+	{
+		verb->digests = repalloc(verb->digests, (verb->n_digests + 1) * sizeof(KsVersionDigest));
+		digest_of(row, &verb->digests[verb->n_digests++]);
+	}
+}
+
+void
+ks_change_row(TriggerData *data)
+{
+	const char *name = RelationGetRelationName(data->tg_relation);
+	const AuditedTable *table = NULL;
+	KsVerb	   *verb = ks_verb_current();
+	Row			row = {.desc = RelationGetDescr(data->tg_relation)};
+
+	if (!ks_shmem_attached())
+		ks_error_not_preloaded();
+	if (!ks_change_log_on())
+		return;
+	for (size_t i = 0; i < lengthof(tables) && table == NULL; i++)
+	{
+		if (strcmp(tables[i].name, name) == 0)
+			table = &tables[i];
+	}
+	if (table == NULL)
+		elog(ERROR, "this table is not audited by this trigger");
+
+	row.is = row.old = data->tg_trigtuple;
+	if (TRIGGER_FIRED_BY_INSERT(data->tg_event))
+	{
+		row.new = row.old;
+		row.old = NULL;
+	}
+	else if (TRIGGER_FIRED_BY_UPDATE(data->tg_event))
+		row.is = row.new = data->tg_newtuple;
+
+	if (table->of_credential && verb != NULL && verb->changing)
+		collect_row(verb, table, &row);
+	else
+		write_row(table, &row);
+}
+
+/*
+ * One entry of a verb, with the digests from number *next on: that of its
+ * version as the entry's digest, others in the detail.
+ */
+static void
+write_verb(KsVerb *verb, const KsCredential *credential, int32 version, int *next)
+{
+	KsDraft		draft;
+	int			first = *next;
+
+	ks_draft_begin(&draft, verb->action, &verb->call.actor);
+	ks_draft_credential(&draft, credential);
+	draft.event.version = version;
+	for (; *next < verb->n_digests && *next - first < DIGESTS_OF_ENTRY; (*next)++)
+	{
+		const KsVersionDigest *one = &verb->digests[*next];
+		char	   *hex = palloc(2 * KS_DIGEST_LEN + 1);
+
+		if (one->version == version)
+		{
+			draft.event.has_digest = true;
+			memcpy(draft.event.digest, one->digest, KS_DIGEST_LEN);
+			continue;
+		}
+		(void) hex_encode((const char *) one->digest, KS_DIGEST_LEN, hex);
+		hex[2 * KS_DIGEST_LEN] = '\0';
+		ks_detail_add(&draft.detail, psprintf("digest.%d", one->version), hex);
+	}
+	for (int i = 0; i < verb->detail.n; i++)
+		ks_detail_add_bytes(&draft.detail, verb->detail.pairs[i].key, verb->detail.pairs[i].value,
+							verb->detail.pairs[i].value_len);
+	ks_detail_add(&draft.detail, "changed", verb->columns.data);
+	ks_draft_why(&draft, verb->reason, verb->context);
+	ks_draft_finish(&draft);
+	ks_change_write(&draft.event, false);
+}
+
+void
+ks_change_end(KsVerb *verb, const KsCredential *credential, int32 version)
+{
+	int			next = 0;
+
+	verb->changing = false;
+	if (verb->changed)
+	{
+		do
+			write_verb(verb, credential, version, &next);
+		while (next < verb->n_digests);
+	}
+	verb->detail.n = 0;
+	verb->detail.len = 0;
+	pfree(verb->columns.data);
+	pfree(verb->digests);
+}

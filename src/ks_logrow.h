@@ -1,0 +1,92 @@
+/*-------------------------------------------------------------------------
+ *
+ * ks_logrow.h
+ *	  Tables of the audit log read row by row, without SQL, and what a row of
+ *	  audit_entries says against its bytes.
+ *
+ * Nothing here raises an error for what is wrong with the log: it is a
+ * finding, and the functions return false.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef KS_LOGROW_H
+#define KS_LOGROW_H
+
+#include "ks_audit.h"
+
+#include "access/genam.h"
+
+/* The first thing that is wrong. */
+typedef struct KsFinding
+{
+	int64		seq;			/* the entry that it is about */
+	char	   *problem;		/* palloc'd; NULL while nothing was found */
+} KsFinding;
+
+/*
+ * Notes a finding; always false.  Not pg_attribute_printf(), which is what the
+ * server's compiler had.
+ */
+extern bool ks_finding(KsFinding *finding, int64 seq, const char *format,...) __attribute__((format(printf, 3, 4)));
+
+/* A table of the log, scanned in the order of its primary key. */
+typedef struct KsScan
+{
+	Relation	rel;
+	Relation	index;
+	SysScanDesc scan;			/* NULL when none runs */
+} KsScan;
+
+/* Opens keystone_private.<table>; false when it has other columns than the
+ * comma-separated ones, or has lost its key. */
+extern bool ks_scan_open(KsScan *scan, const char *table, const char *columns);
+extern void ks_scan_close(KsScan *scan);
+extern void ks_scan_begin(KsScan *scan, Snapshot snapshot, ScanKey keys, int nkeys);
+extern void ks_scan_end(KsScan *scan);
+
+/* The next row; false at the end.  values and nulls have room for its columns
+ * and point into the row, which stays until the next call. */
+extern bool ks_scan_next(KsScan *scan, Datum *values, bool *nulls);
+
+/* Columns that must have a value of this length (-1: any); NULL otherwise. */
+extern const uint8 *ks_scan_bytes(const Datum *values, const bool *nulls, int column, int len, size_t *got);
+
+/* Columns of audit_entries. */
+enum
+{
+	KS_LOG_SEQ, KS_LOG_EPOCH, KS_LOG_AT, KS_LOG_KIND, KS_LOG_WORKSPACE, KS_LOG_OBJECT, KS_LOG_ACTOR,
+	KS_LOG_OWNER, KS_LOG_RELATION, KS_LOG_ENTRY, KS_LOG_SALT, KS_LOG_DETAIL, KS_LOG_COLUMNS
+};
+
+#define KS_LOG_COLUMN_NAMES "seq,epoch,at,kind,workspace_id,object_id,actor_id,owner,relation,entry,salt,detail"
+
+/* A row of audit_entries; pointers go into it. */
+typedef struct KsLogRow
+{
+	Datum		values[KS_LOG_COLUMNS];
+	bool		nulls[KS_LOG_COLUMNS];
+	int64		seq;
+	const uint8 *bytes;
+	size_t		len;
+	KsEntry		entry;
+	const uint8 *detail;		/* NULL: none */
+	size_t		detail_len;
+	KsHash		leaf;
+} KsLogRow;
+
+/* The next row of a scan of audit_entries; entry and leaf are not filled. */
+extern bool ks_logrow_next(KsScan *scan, KsLogRow *row);
+
+/* Decodes the entry and computes its leaf. */
+extern bool ks_logrow_decode(KsFinding *finding, KsLogRow *row);
+
+/* The detail against the commitment to it, and the columns by which entries
+ * are searched against entry and detail. */
+extern bool ks_logrow_detail(KsFinding *finding, const KsLogRow *row);
+extern bool ks_logrow_lookups(KsFinding *finding, const KsLogRow *row);
+
+/* Whether the detail has a key with this value. */
+extern bool ks_logrow_says(const KsLogRow *row, const char *key, const char *value);
+extern bool ks_logrow_says_number(const KsLogRow *row, const char *key, int64 value);
+
+#endif							/* KS_LOGROW_H */

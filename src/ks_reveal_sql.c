@@ -1,0 +1,681 @@
+/*-------------------------------------------------------------------------
+ *
+ * ks_reveal_sql.c
+ *	  Verbs that give values, and those that look up or verify.
+ *
+ * No value leaves before its entry in the audit log is durable.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "ks_dotenv.h"
+#include "ks_error.h"
+#include "ks_http.h"
+#include "ks_mem.h"
+#include "ks_text.h"
+#include "ks_value.h"
+#include "ks_vault_args.h"
+
+#define VERIFY_BATCH	100
+
+/*
+ * Before a value is given out: the vault is open, and the reveal can be
+ * recorded, which it cannot on a standby, nor in a copy that was not accepted.
+ */
+static void
+begin_reveal(void)
+{
+	if (RecoveryInProgress())
+		ks_error_read_only();
+	ks_keyring_require_open();
+	ks_change_require();
+	ks_http_no_store();
+}
+
+/* A value, or a field of it, as the result of a function; the buffer is wiped. */
+static Datum
+value_result(KsValue *value, text *field)
+{
+	Datum		result;
+
+	if (field == NULL)
+		result = PointerGetDatum(cstring_to_text_with_len(value->data, (int) value->len));
+	else
+	{
+		char	   *part;
+		size_t		len;
+
+		switch (ks_value_field(value->data, value->len, text_to_cstring(field), &part, &len))
+		{
+			case KS_FIELD_FOUND:
+				result = PointerGetDatum(cstring_to_text_with_len(part, (int) len));
+				ks_secret_wipe(part);
+				break;
+			case KS_FIELD_MISSING:
+				ks_error_not_found("The value has no such field.");
+			default:
+				ks_error_invalid("field", "NULL for a value that is no JSON object", NULL);
+		}
+	}
+	ks_secret_wipe(value->data);
+	return result;
+}
+
+/* Where a name is looked for: own, shared or any. */
+static void
+get_scope(FunctionCallInfo fcinfo, int n, KsName *name)
+{
+	char	   *scope = text_to_cstring(ks_arg_get_text(fcinfo, n, "scope"));
+	bool		any = strcmp(scope, "any") == 0;
+
+	name->own = any || strcmp(scope, "own") == 0;
+	name->shared = any || strcmp(scope, "shared") == 0;
+	if (!name->own && !name->shared)
+		ks_error_invalid("scope", "own, shared or any", NULL);
+}
+
+static Datum
+reveal(FunctionCallInfo fcinfo, KsVerb *verb)
+{
+	KsMembership member;
+	KsName		name = {0};
+	KsCredential credential;
+	KsSealed	sealed;
+	KsValue		value;
+	KsProblem	problem = {0};
+	const uint8 *owner = ks_arg_get_uuid_or_null(fcinfo, 5);
+	int32		version = ks_arg_get_version(fcinfo, 3, "version");
+	char	   *given;
+
+	ks_verb_enter_known(verb, KS_PROFILE_CLIENT);
+	given = ks_text_name("name", ks_arg_get_text(fcinfo, 1, "name"), KS_NAME_MAX);
+	name.folded_name = ks_text_fold(given);
+	name.environment = ks_get_environment(fcinfo, 2);
+	get_scope(fcinfo, 6, &name);
+	ks_verb_extra(verb, fcinfo, 7);
+	begin_reveal();
+	ks_membership(&verb->call, ks_arg_get_text_or_null(fcinfo, 0), &member);
+
+	/*
+	 * Somebody else's personal credential is looked up like one's own, so
+	 * that "none" and "not yours" take the same path; it is not given.
+	 */
+	memcpy(verb->workspace, member.workspace, KS_ID_LEN);
+	name.workspace = member.workspace;
+	name.owner = owner != NULL ? owner : verb->call.actor.principal;
+	if (owner != NULL)
+	{
+		name.own = true;
+		name.shared = false;
+	}
+	if (!ks_store_find(&name, version, &credential, &sealed))
+		ks_error_not_found(NULL);
+	ks_verb_credential(verb, &credential, sealed.version);
+	if (owner != NULL && memcmp(owner, verb->call.actor.principal, KS_ID_LEN) != 0)
+		ks_error_not_found(NULL);
+	if (!ks_vault_reveal(&verb->call, &credential, &sealed, &value, &problem))
+		ks_vault_raise(&problem);
+	ks_verb_record(verb, KS_OUTCOME_OK, &credential, &sealed);
+	return value_result(&value, ks_arg_get_text_or_null(fcinfo, 4));
+}
+
+PG_FUNCTION_INFO_V1(ks_fn_reveal);
+/* reveal(workspace, name, environment, version, field, owner, scope, approval, reason, context) returns text */
+Datum
+ks_fn_reveal(PG_FUNCTION_ARGS)
+{
+	return ks_verb_run(fcinfo, KS_ACTION_CREDENTIAL_REVEAL, reveal);
+}
+
+static Datum
+reveal_by_id(FunctionCallInfo fcinfo, KsVerb *verb)
+{
+	KsCredential credential;
+	KsSealed	sealed;
+	KsValue		value;
+	KsProblem	problem = {0};
+	int32		version = ks_arg_get_version(fcinfo, 1, "version");
+	const uint8 *id;
+
+	ks_verb_enter_known(verb, KS_PROFILE_CLIENT);
+	ks_verb_extra(verb, fcinfo, 3);
+	begin_reveal();
+	id = ks_arg_get_uuid(fcinfo, 0, "credential");
+	memcpy(verb->object, id, KS_ID_LEN);
+	if (!ks_store_find_id(id, version, &credential, &sealed))
+		ks_error_not_found(NULL);
+	ks_verb_credential(verb, &credential, sealed.version);
+	if (!ks_vault_reveal(&verb->call, &credential, &sealed, &value, &problem))
+		ks_vault_raise(&problem);
+	ks_verb_record(verb, KS_OUTCOME_OK, &credential, &sealed);
+	return value_result(&value, ks_arg_get_text_or_null(fcinfo, 2));
+}
+
+PG_FUNCTION_INFO_V1(ks_fn_reveal_by_id);
+/* reveal_by_id(credential, version, field, approval, reason, context) returns text */
+Datum
+ks_fn_reveal_by_id(PG_FUNCTION_ARGS)
+{
+	return ks_verb_run(fcinfo, KS_ACTION_CREDENTIAL_REVEAL, reveal_by_id);
+}
+
+/* Many reveals: their entries are put one by one, and waited for together. */
+typedef struct Batch
+{
+	KsVerb	   *verb;
+	KsSetResult set;			/* not of export_env() */
+	bool		waiting;
+	KsTicket	ticket;			/* of the last entry */
+} Batch;
+
+/* Puts the entry of one reveal; found: there is such a credential. */
+static void
+put_revealed(Batch *batch, const uint8 *id, bool found, const KsCredential *credential,
+			 const KsSealed *sealed, const KsProblem *problem)
+{
+	if (problem->sqlstate == 0)
+	{
+		ks_verb_put(batch->verb, KS_OUTCOME_OK, credential, sealed, &batch->ticket);
+		batch->waiting = true;
+	}
+	else if (ks_verb_put_refusal(batch->verb, problem->sqlstate, found ? credential : NULL, id, &batch->ticket))
+		batch->waiting = true;
+}
+
+/* Before anything is given out: what was put last is durable, and so is all
+ * before it. */
+static void
+wait_for_batch(Batch *batch)
+{
+	if (batch->waiting)
+		(void) ks_event_wait(&batch->ticket);
+}
+
+/* One row of reveal_many() or reveal_env(). */
+static void
+add_revealed(Batch *batch, const uint8 *id)
+{
+	KsCredential credential;
+	KsSealed	sealed;
+	KsValue		value;
+	KsProblem	problem = {0};
+	Datum		values[5] = {0};
+	bool		nulls[5] = {false, true, true, true, true};
+	bool		found;
+
+	values[0] = ks_uuid_datum(id);
+	found = ks_store_find_id(id, 0, &credential, &sealed);
+	if (!found)
+	{
+		problem.sqlstate = KS_ERRCODE_NOT_FOUND;
+		problem.message = "no such object";
+	}
+	else if (ks_vault_reveal(&batch->verb->call, &credential, &sealed, &value, &problem))
+	{
+		values[3] = PointerGetDatum(cstring_to_text_with_len(value.data, (int) value.len));
+		nulls[3] = false;
+		ks_secret_wipe(value.data);
+	}
+	put_revealed(batch, id, found, &credential, &sealed, &problem);
+
+	/* Who may not see the credential has PT404, and no name. */
+	if (problem.sqlstate != KS_ERRCODE_NOT_FOUND)
+	{
+		values[1] = CStringGetTextDatum(credential.name);
+		values[2] = Int32GetDatum(sealed.version);
+		nulls[1] = nulls[2] = false;
+	}
+	if (problem.sqlstate != 0)
+	{
+		values[4] = CStringGetTextDatum(psprintf("%s %s", unpack_sql_state(problem.sqlstate), problem.message));
+		nulls[4] = false;
+		if (problem.reason != NULL)
+			ereport(LOG,
+					errcode(problem.sqlstate),
+					errmsg("a credential could not be revealed: %s", problem.message),
+					errdetail_log("%s", problem.reason),
+					errhidestmt(true));
+	}
+	ks_set_add(&batch->set, values, nulls);
+	if (!nulls[3])
+		ks_wipe(VARDATA_ANY(DatumGetPointer(values[3])), VARSIZE_ANY_EXHDR(DatumGetPointer(values[3])));
+}
+
+static void
+add_all_revealed(Batch *batch, const uint8 (*ids)[KS_ID_LEN], int n)
+{
+	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext, "keystone reveal",
+											   ALLOCSET_DEFAULT_SIZES);
+
+	for (int i = 0; i < n; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(work);
+
+		add_revealed(batch, ids[i]);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(work);
+		CHECK_FOR_INTERRUPTS();
+	}
+	MemoryContextDelete(work);
+}
+
+static Datum
+reveal_many(FunctionCallInfo fcinfo, KsVerb *verb)
+{
+	Batch		batch = {.verb = verb};
+	Datum	   *elements;
+	uint8		(*ids)[KS_ID_LEN];
+	int			n;
+
+	ks_verb_enter_known(verb, KS_PROFILE_CLIENT);
+	if (PG_ARGISNULL(0))
+		ks_error_null("credentials");
+	n = ks_arg_get_array(PG_GETARG_DATUM(0), UUIDOID, "credentials", &elements);
+	if (n > KS_REVEAL_MANY_MAX)
+		ks_error_invalid("credentials", psprintf("at most %d", KS_REVEAL_MANY_MAX), NULL);
+	ks_verb_why(verb, ks_arg_get_text_or_null(fcinfo, 1), ks_arg_get_jsonb(fcinfo, 2, "context"));
+	begin_reveal();
+
+	ids = palloc(Max(n, 1) * KS_ID_LEN);
+	for (int i = 0; i < n; i++)
+		memcpy(ids[i], DatumGetUUIDP(elements[i])->data, KS_ID_LEN);
+	ks_set_begin(fcinfo, true, &batch.set);
+	add_all_revealed(&batch, (const uint8 (*)[KS_ID_LEN]) ids, n);
+	wait_for_batch(&batch);
+	return (Datum) 0;
+}
+
+PG_FUNCTION_INFO_V1(ks_fn_reveal_many);
+/* reveal_many(credentials uuid[], reason, context) returns setof record */
+Datum
+ks_fn_reveal_many(PG_FUNCTION_ARGS)
+{
+	return ks_verb_run(fcinfo, KS_ACTION_CREDENTIAL_REVEAL, reveal_many);
+}
+
+/* A row of reveal_env() for a name that is not there. */
+static void
+add_missing(Batch *batch, const char *name)
+{
+	Datum		values[5] = {0};
+	bool		nulls[5] = {true, false, true, true, false};
+
+	values[1] = CStringGetTextDatum(name);
+	values[4] = CStringGetTextDatum("PT404 no such object");
+	if (ks_verb_put_refusal(batch->verb, KS_ERRCODE_NOT_FOUND, NULL, NULL, &batch->ticket))
+		batch->waiting = true;
+	ks_set_add(&batch->set, values, nulls);
+}
+
+/* The named part of an environment, in the order asked. */
+static void
+add_named(Batch *batch, const KsMembership *member, const char *environment, Datum names)
+{
+	Datum	   *elements;
+	int			n = ks_arg_get_array(names, TEXTOID, "names", &elements);
+
+	if (n > KS_REVEAL_MANY_MAX)
+		ks_error_invalid("names", psprintf("at most %d", KS_REVEAL_MANY_MAX), NULL);
+	for (int i = 0; i < n; i++)
+	{
+		char	   *given = ks_text_name("names", DatumGetTextPP(elements[i]), KS_NAME_MAX);
+		KsName		name = {
+			.workspace = member->workspace,
+			.environment = environment,
+			.folded_name = ks_text_fold(given),
+			.owner = batch->verb->call.actor.principal,
+			.own = true,
+			.shared = true,
+		};
+		KsCredential credential;
+
+		if (ks_store_find(&name, 0, &credential, NULL))
+			add_all_revealed(batch, (const uint8 (*)[KS_ID_LEN]) &credential.id, 1);
+		else
+			add_missing(batch, given);
+	}
+}
+
+/* What a whole environment consists of for the caller. */
+static int
+list_environment(const KsCall *call, const KsMembership *member, const char *environment,
+				 uint8 (**ids)[KS_ID_LEN])
+{
+	int			n = ks_store_list(member->workspace, environment, call->actor.principal, ids);
+
+	if (n > KS_REVEAL_MANY_MAX)
+		ks_error_invalid("environment",
+						 psprintf("one of at most %d credentials when it is taken as a whole", KS_REVEAL_MANY_MAX), NULL);
+	return n;
+}
+
+static Datum
+reveal_env(FunctionCallInfo fcinfo, KsVerb *verb)
+{
+	KsMembership member;
+	Batch		batch = {.verb = verb};
+	char	   *environment;
+
+	ks_verb_enter_known(verb, KS_PROFILE_CLIENT);
+	environment = ks_get_environment(fcinfo, 1);
+	ks_verb_why(verb, ks_arg_get_text_or_null(fcinfo, 3), ks_arg_get_jsonb(fcinfo, 4, "context"));
+	begin_reveal();
+	ks_membership(&verb->call, ks_arg_get_text_or_null(fcinfo, 0), &member);
+	memcpy(verb->workspace, member.workspace, KS_ID_LEN);
+	ks_require(&member, KS_PERM_VIEW);
+
+	ks_set_begin(fcinfo, true, &batch.set);
+	if (!PG_ARGISNULL(2))
+		add_named(&batch, &member, environment, PG_GETARG_DATUM(2));
+	else
+	{
+		uint8		(*ids)[KS_ID_LEN];
+		int			n = list_environment(&verb->call, &member, environment, &ids);
+
+		add_all_revealed(&batch, (const uint8 (*)[KS_ID_LEN]) ids, n);
+	}
+	wait_for_batch(&batch);
+	return (Datum) 0;
+}
+
+PG_FUNCTION_INFO_V1(ks_fn_reveal_env);
+/* reveal_env(workspace, environment, names text[], reason, context) returns setof record */
+Datum
+ks_fn_reveal_env(PG_FUNCTION_ARGS)
+{
+	return ks_verb_run(fcinfo, KS_ACTION_CREDENTIAL_REVEAL, reveal_env);
+}
+
+/* export_env() */
+
+/* Whether a name can stand before the '=' of a dotenv line. */
+static bool
+is_dotenv_name(const char *name)
+{
+	KsDotenv	reader;
+	KsDotenvEntry entry;
+	char	   *line = psprintf("%s=", name);
+	char	   *value = palloc(strlen(line) + 1);
+
+	ks_dotenv_begin(&reader, line, strlen(line));
+	return ks_dotenv_next(&reader, &entry, value) == KS_DOTENV_ENTRY &&
+		entry.name_len == strlen(name);
+}
+
+/* Lines of an exported environment: values are written into a secret buffer. */
+typedef struct ExportedLine
+{
+	char	   *name;
+	KsValue		value;			/* data NULL: not exported */
+	const char *why;
+} ExportedLine;
+
+static void
+read_exported(Batch *batch, const uint8 *id, ExportedLine *line)
+{
+	KsCredential credential;
+	KsSealed	sealed;
+	KsProblem	problem = {0};
+
+	if (!ks_store_find_id(id, 0, &credential, &sealed))
+		return;
+	line->name = credential.name;
+	if (!is_dotenv_name(credential.name))
+	{
+		line->why = "the name does not fit dotenv";
+		return;
+	}
+	if (!ks_vault_reveal(&batch->verb->call, &credential, &sealed, &line->value, &problem))
+	{
+		line->why = psprintf("%s %s", unpack_sql_state(problem.sqlstate), problem.message);
+		line->value.data = NULL;
+	}
+	put_revealed(batch, id, true, &credential, &sealed, &problem);
+}
+
+static Datum
+write_exported(ExportedLine *lines, int n)
+{
+	size_t		size = 1;
+	char	   *out;
+	char	   *at;
+	Datum		result;
+
+	for (int i = 0; i < n; i++)
+	{
+		if (lines[i].value.data != NULL)
+			size += ks_dotenv_size(strlen(lines[i].name), lines[i].value.len);
+		else if (lines[i].name != NULL)
+			size += strlen(lines[i].name) + strlen(lines[i].why) + 32;
+	}
+	if (size > MaxAllocSize - VARHDRSZ)
+		ereport(ERROR,
+				errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				errmsg("the environment is too large to export"));
+	out = at = ks_secret_alloc(CurrentMemoryContext, size);
+	for (int i = 0; i < n; i++)
+	{
+		if (lines[i].value.data != NULL)
+		{
+			at += ks_dotenv_write(at, lines[i].name, strlen(lines[i].name),
+								  lines[i].value.data, lines[i].value.len);
+			ks_secret_wipe(lines[i].value.data);
+		}
+		else if (lines[i].name != NULL)
+			at += snprintf(at, size - (at - out), "# %s is not exported: %s\n", lines[i].name, lines[i].why);
+	}
+	result = PointerGetDatum(cstring_to_text_with_len(out, (int) (at - out)));
+	ks_secret_wipe(out);
+	return result;
+}
+
+static Datum
+export_env(FunctionCallInfo fcinfo, KsVerb *verb)
+{
+	KsMembership member;
+	char	   *environment;
+	uint8		(*ids)[KS_ID_LEN];
+	ExportedLine *lines;
+	Batch		batch = {.verb = verb};
+	int			n;
+
+	ks_verb_enter_known(verb, KS_PROFILE_CLIENT);
+	environment = ks_get_environment(fcinfo, 1);
+	ks_verb_why(verb, ks_arg_get_text_or_null(fcinfo, 2), ks_empty_object());
+	begin_reveal();
+	ks_membership(&verb->call, ks_arg_get_text_or_null(fcinfo, 0), &member);
+	memcpy(verb->workspace, member.workspace, KS_ID_LEN);
+	ks_require(&member, KS_PERM_REVEAL);
+
+	n = list_environment(&verb->call, &member, environment, &ids);
+	lines = palloc0(Max(n, 1) * sizeof(ExportedLine));
+	for (int i = 0; i < n; i++)
+	{
+		read_exported(&batch, ids[i], &lines[i]);
+		CHECK_FOR_INTERRUPTS();
+	}
+	wait_for_batch(&batch);
+	return write_exported(lines, n);
+}
+
+PG_FUNCTION_INFO_V1(ks_fn_export_env);
+/* export_env(workspace, environment, reason) returns "text/plain" */
+Datum
+ks_fn_export_env(PG_FUNCTION_ARGS)
+{
+	return ks_verb_run(fcinfo, KS_ACTION_CREDENTIAL_REVEAL, export_env);
+}
+
+/* Looking up */
+
+PG_FUNCTION_INFO_V1(ks_fn_resolve);
+/* resolve(workspace, provider, kind, environment) returns record */
+Datum
+ks_fn_resolve(PG_FUNCTION_ARGS)
+{
+	KsCall		call;
+	KsMembership member;
+	KsCredential credential;
+	KsProvider	provider;
+	text	   *kind = ks_arg_get_text_or_null(fcinfo, 2);
+	char	   *provider_name;
+	char	   *environment;
+	Datum		values[5];
+	bool		nulls[5] = {false, false, false, false, false};
+
+	ks_enter_known(&call, KS_PROFILE_CLIENT);
+	provider_name = ks_text_name("provider", ks_arg_get_text(fcinfo, 1, "provider"), KS_PROVIDER_MAX);
+	environment = ks_get_environment(fcinfo, 3);
+	ks_membership(&call, ks_arg_get_text_or_null(fcinfo, 0), &member);
+	ks_require(&member, KS_PERM_VIEW);
+	if (!ks_store_resolve(member.workspace, environment, provider_name,
+						  kind != NULL ? text_to_cstring(kind) : NULL, call.actor.principal, &credential))
+		ks_error_not_found(NULL);
+
+	values[0] = ks_uuid_datum(credential.id);
+	values[1] = CStringGetTextDatum(credential.name);
+	values[2] = Int32GetDatum(credential.current_version);
+	values[3] = BoolGetDatum(credential.personal);
+	values[4] = CStringGetTextDatum(ks_tenant_provider(member.workspace, provider_name, &provider) ?
+									provider.mode : "hosted");
+	return ks_row_result(fcinfo, values, nulls);
+}
+
+PG_FUNCTION_INFO_V1(ks_fn_credential_id);
+/* credential_id(workspace, name, environment, personal) returns uuid */
+Datum
+ks_fn_credential_id(PG_FUNCTION_ARGS)
+{
+	KsCall		call;
+	KsMembership member;
+	KsName		name = {0};
+	KsCredential credential;
+	bool		personal = ks_arg_get_bool(fcinfo, 3, "personal");
+
+	ks_enter_known(&call, KS_PROFILE_CLIENT);
+	name.folded_name = ks_text_fold(ks_text_name("name", ks_arg_get_text(fcinfo, 1, "name"), KS_NAME_MAX));
+	name.environment = ks_get_environment(fcinfo, 2);
+	ks_membership(&call, ks_arg_get_text_or_null(fcinfo, 0), &member);
+	ks_require(&member, KS_PERM_VIEW);
+	name.workspace = member.workspace;
+	name.owner = call.actor.principal;
+	name.own = personal;
+	name.shared = !personal;
+	if (!ks_store_find(&name, 0, &credential, NULL))
+		ks_error_not_found(NULL);
+	return ks_uuid_datum(credential.id);
+}
+
+/* verify_all() */
+
+static void
+add_verified(KsSetResult *set, const KsCursor *at)
+{
+	KsCredential credential;
+	KsSealed	sealed;
+	KsValue		value;
+	KsProblem	problem = {0};
+	Datum		values[4] = {0};
+	bool		nulls[4] = {false, false, false, true};
+
+	if (!ks_store_find_id(at->credential, at->version, &credential, &sealed) ||
+		sealed.version == 0 || strcmp(sealed.state, "destroyed") == 0)
+		return;					/* destroyed meanwhile */
+	values[0] = ks_uuid_datum(at->credential);
+	values[1] = Int32GetDatum(at->version);
+	values[2] = BoolGetDatum(ks_vault_open(&credential, &sealed, &value, &problem));
+	if (problem.sqlstate != 0)
+	{
+		values[3] = CStringGetTextDatum(problem.reason);
+		nulls[3] = false;
+	}
+	else
+		ks_secret_wipe(value.data);
+	ks_set_add(set, values, nulls);
+}
+
+/* All versions of a workspace, or of all when it is NULL. */
+static void
+verify_workspace(KsSetResult *set, const uint8 *workspace)
+{
+	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext, "keystone verify",
+											   ALLOCSET_DEFAULT_SIZES);
+	KsCursor	after = {0};
+	KsCursor	batch[VERIFY_BATCH];
+	int			n;
+
+	while ((n = ks_store_next(workspace, &after, VERIFY_BATCH, batch)) > 0)
+	{
+		MemoryContext old = MemoryContextSwitchTo(work);
+
+		for (int i = 0; i < n; i++)
+		{
+			add_verified(set, &batch[i]);
+			CHECK_FOR_INTERRUPTS();
+		}
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(work);
+	}
+	MemoryContextDelete(work);
+}
+
+PG_FUNCTION_INFO_V1(ks_fn_verify_all);
+/* verify_all(workspace) returns setof (credential, version, ok, problem) */
+Datum
+ks_fn_verify_all(PG_FUNCTION_ARGS)
+{
+	KsCall		call;
+	KsSetResult set;
+	KsMembership *members;
+	KsMembership member;
+	uint8		id[KS_ID_LEN];
+	int			n;
+
+	ks_enter(&call, KS_PROFILE_CLIENT | KS_PROFILE_ADMIN);
+	ks_keyring_require_open();
+	if (PG_ARGISNULL(0) && (call.profiles & KS_PROFILE_ADMIN))
+	{
+		ks_set_begin(fcinfo, false, &set);
+		verify_workspace(&set, NULL);
+	}
+	else if (PG_ARGISNULL(0))
+	{
+		if (call.actor.source == KS_SOURCE_ANONYMOUS)
+			ks_error_anonymous(call.actor.why);
+		n = ks_memberships(&call, &members);
+		ks_set_begin(fcinfo, false, &set);
+		for (int i = 0; i < n; i++)
+		{
+			if (members[i].permissions & (KS_PERM_AUDIT | KS_PERM_WORKSPACE))
+				verify_workspace(&set, members[i].workspace);
+		}
+	}
+	else
+	{
+		if (call.profiles & KS_PROFILE_ADMIN)
+		{
+			if (!ks_tenant_find_workspace(PG_GETARG_TEXT_PP(0), id))
+				ks_error_not_found(NULL);
+		}
+		else
+		{
+			ks_membership(&call, PG_GETARG_TEXT_PP(0), &member);
+			if (!(member.permissions & (KS_PERM_AUDIT | KS_PERM_WORKSPACE)))
+				ks_require(&member, KS_PERM_AUDIT);
+			memcpy(id, member.workspace, KS_ID_LEN);
+		}
+		ks_set_begin(fcinfo, false, &set);
+		verify_workspace(&set, id);
+	}
+	return (Datum) 0;
+}
