@@ -101,6 +101,7 @@ typedef struct Signing
 	TimestampTz retry_at;		/* after a problem */
 	const char *problem;		/* NULL: none */
 	bool		lost;			/* the epoch's key is gone */
+	bool		signed_now;		/* this transaction has a checkpoint */
 
 	/* A key that takes over when the transaction commits. */
 	bool		pending;
@@ -618,6 +619,13 @@ ks_append_checkpoint(bool force)
 	ks_bulk_insert("audit_checkpoints", values, nulls);
 	end_of.checkpoint_size = checkpoint.size;
 	end_of.checkpoint_at = now;
+	signing.signed_now = true;
+}
+
+bool
+ks_append_must_flush(void)
+{
+	return signing.signed_now || signing.pending;
 }
 
 
@@ -986,6 +994,7 @@ ks_append_committed(void)
 {
 	KsLogStatus status = {.state = KS_LOG_BEGUN};
 
+	signing.signed_now = false;
 	if (signing.pending)
 		take_over_key();
 	status.entries = (uint64) (end_of.next_seq - 1);
@@ -1008,6 +1017,7 @@ ks_append_aborted(void)
 		signing.pending = false;
 		signing.retiring = false;
 	}
+	signing.signed_now = false;
 	anchor_checked = false;
 	end_of.loaded = false;
 }

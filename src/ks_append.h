@@ -38,6 +38,10 @@ extern void ks_append_close(void);
 extern void ks_append_committed(void);
 extern void ks_append_aborted(void);
 
+/* Whether the transaction must be flushed before anybody can see it: it has a
+ * checkpoint, which may leave the machine, or a key. */
+extern bool ks_append_must_flush(void);
+
 /* When ks_append_checkpoint() has something to do next; 0 when nothing. */
 extern TimestampTz ks_append_checkpoint_due(void);
 

@@ -18,6 +18,8 @@
  */
 #include "postgres.h"
 
+#include <sched.h>
+
 #include "access/twophase.h"
 #include "access/xact.h"
 #include "access/xlog.h"
@@ -52,6 +54,7 @@
 #define NOT_BEGUN_MS		500
 #define FAILURES_MAX		5	/* in a row */
 #define FAILURE_PAUSE_MS	100
+#define LINGER_YIELDS		20
 #define DENIALS_MS			1000	/* between looks for closed minutes */
 
 static int	slot;
@@ -62,6 +65,7 @@ static bool outbox_waiting = false; /* there may be rows */
 static TimestampTz outbox_moved_at = 0;
 static TimestampTz denials_at = 0;
 static int	failures = 0;
+static bool was_busy = false;	/* the last round had events */
 
 static TimestampTz
 in_ms(TimestampTz from, int ms)
@@ -175,6 +179,28 @@ finish_if_gone(void)
 	proc_exit(1);
 }
 
+/*
+ * Commits; without waiting for the disk when nobody waits for us.  If changes
+ * are lost with their entries, they are in the outbox again.
+ */
+static void
+commit_round(void)
+{
+	int			before = synchronous_commit;
+
+	if (batch.n == 0 && !ks_append_must_flush())
+		synchronous_commit = SYNCHRONOUS_COMMIT_OFF;
+	PG_TRY();
+	{
+		ks_session_commit();
+	}
+	PG_FINALLY();
+	{
+		synchronous_commit = before;
+	}
+	PG_END_TRY();
+}
+
 static void
 report_not_begun(void)
 {
@@ -196,7 +222,7 @@ run_round(void)
 	state = ks_append_open();
 	if (state == KS_LOG_BEGUN)
 		write_round();
-	ks_session_commit();
+	commit_round();
 
 	if (ProcDiePending)
 	{
@@ -277,6 +303,26 @@ take_events(void)
 	return true;
 }
 
+/*
+ * Right after a batch the next events are likely to be on their way: giving
+ * way to whoever makes them is cheaper than going to sleep and being woken.
+ * True when something has arrived.
+ */
+static bool
+linger(void)
+{
+	if (!was_busy)
+		return false;
+	was_busy = false;
+	for (int i = 0; i < LINGER_YIELDS; i++)
+	{
+		if (ks_event_arrived())
+			return true;
+		(void) sched_yield();
+	}
+	return false;
+}
+
 static void
 one_round(void)
 {
@@ -305,11 +351,14 @@ one_round(void)
 	{
 		if (due <= now)
 			outbox_waiting = true;
+		was_busy = batch.n > 0;
 		run_round();
 		MemoryContextReset(round_context);
 		batch.n = 0;
 		return;
 	}
+	if (linger())
+		return;
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,

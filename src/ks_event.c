@@ -664,6 +664,13 @@ ks_event_fail(const char *problem)
 	wake_failed(ring, procs, n);
 }
 
+/* Without the lock: what is missed now is seen at the next look. */
+bool
+ks_event_arrived(void)
+{
+	return *(volatile uint64 *) &attached->head != attached->taken;
+}
+
 bool
 ks_event_outbox_flag(void)
 {

@@ -119,6 +119,9 @@ extern void ks_event_done(const KsBatch *batch);
 /* It is not and never will be: fails all that is in flight. */
 extern void ks_event_fail(const char *problem);
 
+/* Whether something is in the ring. */
+extern bool ks_event_arrived(void);
+
 /* Whether the outbox was written since the flag was cleared, which is to be
  * done before the outbox is read. */
 extern bool ks_event_outbox_flag(void);

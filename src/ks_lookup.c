@@ -14,12 +14,16 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/uuid.h"
 
 #include "ks_error.h"
 #include "ks_lookup.h"
+
+/* Counts invalidations. */
+static uint64 invalidations = 1;
 
 static Oid
 find_relation(const char *schema, const char *name)
@@ -35,12 +39,43 @@ find_relation(const char *schema, const char *name)
 	return oid;
 }
 
-void
-ks_lookup_begin(KsLookup *lookup, const char *schema, const char *table, const char *index,
-				Snapshot snapshot)
+static void
+relcache_changed(Datum arg, Oid relid)
 {
-	lookup->rel = table_open(find_relation(schema, table), AccessShareLock);
-	lookup->index = find_relation(schema, index);
+	(void) arg;
+	(void) relid;
+	invalidations++;
+}
+
+/* Looks the names up once, and again after anything was changed. */
+static void
+find_index(KsIndex *index)
+{
+	static bool registered = false;
+	uint64		seen;
+
+	if (!registered)
+	{
+		CacheRegisterRelcacheCallback(relcache_changed, (Datum) 0);
+		registered = true;
+	}
+	if (index->found_at == invalidations)
+		return;
+
+	/* Noted before looking: an invalidation that arrives meanwhile counts. */
+	seen = invalidations;
+	index->table_oid = find_relation(index->schema, index->table);
+	index->index_oid = find_relation(index->schema, index->index);
+	index->found_at = seen;
+}
+
+void
+ks_lookup_begin(KsLookup *lookup, KsIndex *index, Snapshot snapshot)
+{
+	AcceptInvalidationMessages();
+	find_index(index);
+	lookup->rel = table_open(index->table_oid, AccessShareLock);
+	lookup->index = index->index_oid;
 	lookup->snapshot = snapshot;
 	lookup->scan = NULL;
 	lookup->nkeys = 0;

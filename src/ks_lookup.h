@@ -24,6 +24,17 @@
 #define KS_LOOKUP_KEYS		4
 #define KS_LOOKUP_COLUMNS	32
 
+/* A table and one of its indexes; declare it static. */
+typedef struct KsIndex
+{
+	const char *schema;
+	const char *table;
+	const char *index;
+	Oid			table_oid;		/* as found last */
+	Oid			index_oid;
+	uint64		found_at;		/* count of invalidations then */
+} KsIndex;
+
 typedef struct KsLookup
 {
 	Relation	rel;
@@ -39,8 +50,7 @@ typedef struct KsLookup
 
 /* Begins a look-up in a table by one of its indexes; AccessShareLock until
  * the transaction ends. */
-extern void ks_lookup_begin(KsLookup *lookup, const char *schema, const char *table,
-							const char *index, Snapshot snapshot);
+extern void ks_lookup_begin(KsLookup *lookup, KsIndex *index, Snapshot snapshot);
 
 /* Add what a column, by its number, must equal: leading columns of the index. */
 extern void ks_lookup_by_uuid(KsLookup *lookup, int column, const uint8 uuid[KS_ID_LEN]);

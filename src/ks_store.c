@@ -94,12 +94,17 @@ read_credential(const KsLookup *row, KsCredential *c)
 		!c->destroyed && time > GetCurrentTimestamp();
 }
 
+static KsIndex by_name = {.schema = "keystone_private", .table = "credentials", .index = "credentials_name_key"};
+static KsIndex by_id = {.schema = "keystone_private", .table = "credentials", .index = "credentials_id_idx"};
+static KsIndex version_key = {.schema = "keystone", .table = "credential_versions", .index = "credential_versions_pkey"};
+static KsIndex ciphertext_key = {.schema = "keystone_private", .table = "ciphertext", .index = "ciphertext_pkey"};
+static KsIndex workspace_key = {.schema = "keystone_private", .table = "workspace_keys", .index = "workspace_keys_pkey"};
+
 /* Begins a look-up of one version, in either of the tables that have it. */
 static void
-look_up_version(KsLookup *lookup, const char *schema, const char *table, const char *index,
-				Snapshot snapshot, const KsCredential *c, int32 version)
+look_up_version(KsLookup *lookup, KsIndex *index, Snapshot snapshot, const KsCredential *c, int32 version)
 {
-	ks_lookup_begin(lookup, schema, table, index, snapshot);
+	ks_lookup_begin(lookup, index, snapshot);
 	ks_lookup_by_uuid(lookup, VERSION_WORKSPACE, c->workspace);
 	ks_lookup_by_uuid(lookup, VERSION_CREDENTIAL, c->id);
 	ks_lookup_by_int(lookup, VERSION_VERSION, version);
@@ -112,7 +117,7 @@ find_key(Snapshot snapshot, const KsCredential *c, KsSealed *s)
 	KsLookup	lookup;
 	char	   *root_key;
 
-	ks_lookup_begin(&lookup, "keystone_private", "workspace_keys", "workspace_keys_pkey", snapshot);
+	ks_lookup_begin(&lookup, &workspace_key, snapshot);
 	ks_lookup_by_uuid(&lookup, KEY_WORKSPACE, c->workspace);
 	ks_lookup_by_int(&lookup, KEY_VERSION, s->key_version);
 	s->has_key = ks_lookup_next(&lookup);
@@ -146,7 +151,7 @@ find_sealed(Snapshot snapshot, const KsCredential *c, int32 version, KsSealed *s
 	memset(s, 0, sizeof(*s));
 	if (version == 0)
 		version = c->current_version;
-	look_up_version(&lookup, "keystone", "credential_versions", "credential_versions_pkey", snapshot, c, version);
+	look_up_version(&lookup, &version_key, snapshot, c, version);
 	if (ks_lookup_next(&lookup))
 	{
 		s->version = version;
@@ -156,7 +161,7 @@ find_sealed(Snapshot snapshot, const KsCredential *c, int32 version, KsSealed *s
 	if (s->version == 0)
 		return;
 
-	look_up_version(&lookup, "keystone_private", "ciphertext", "ciphertext_pkey", snapshot, c, version);
+	look_up_version(&lookup, &ciphertext_key, snapshot, c, version);
 	if (ks_lookup_next(&lookup))
 	{
 		s->envelope = ks_lookup_bytes(&lookup, CIPHERTEXT_ENVELOPE, &s->envelope_len);
@@ -202,7 +207,7 @@ ks_store_find(const KsName *name, int32 version, KsCredential *credential, KsSea
 	bool		found = false;
 
 	/* Everybody's personal ones of this name are looked at, too. */
-	ks_lookup_begin(&lookup, "keystone_private", "credentials", "credentials_name_key", snapshot);
+	ks_lookup_begin(&lookup, &by_name, snapshot);
 	ks_lookup_by_uuid(&lookup, CREDENTIAL_WORKSPACE, name->workspace);
 	ks_lookup_by_text(&lookup, CREDENTIAL_ENVIRONMENT, name->environment);
 	ks_lookup_by_text(&lookup, CREDENTIAL_FOLDED_NAME, name->folded_name);
@@ -231,7 +236,7 @@ ks_store_find_id(const uint8 id[KS_ID_LEN], int32 version, KsCredential *credent
 	KsLookup	lookup;
 	bool		found;
 
-	ks_lookup_begin(&lookup, "keystone_private", "credentials", "credentials_id_idx", snapshot);
+	ks_lookup_begin(&lookup, &by_id, snapshot);
 	ks_lookup_by_uuid(&lookup, CREDENTIAL_ID, id);
 	found = ks_lookup_next(&lookup);
 	if (found)

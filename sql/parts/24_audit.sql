@@ -64,7 +64,6 @@ CREATE TABLE keystone_private.audit_entries (
 CREATE INDEX audit_entries_workspace_id_idx ON keystone_private.audit_entries (workspace_id, seq);
 CREATE INDEX audit_entries_object_id_idx ON keystone_private.audit_entries (object_id, seq);
 CREATE INDEX audit_entries_actor_id_idx ON keystone_private.audit_entries (actor_id, seq);
-CREATE INDEX audit_entries_at_idx ON keystone_private.audit_entries USING brin (at);
 ALTER TABLE keystone_private.audit_entries
 	ALTER COLUMN entry SET STORAGE PLAIN, ALTER COLUMN salt SET STORAGE PLAIN, ALTER COLUMN detail SET STORAGE PLAIN,
 	ALTER COLUMN relation SET STORAGE PLAIN,
