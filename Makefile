@@ -106,9 +106,11 @@ devcheck:
 dev-stop:
 	$(top)test/dev stop
 
-#: make bench            measure, next to pgcrypto and libcrypto alone
+#: make bench            measure, next to pgcrypto and libcrypto alone, and the audit
+#:                       log next to plain inserts, a chain trigger and pgaudit
 bench:
 	$(top)test/bench/run
+	$(top)test/bench/audit
 
 #: make fuzz             each fuzz target for FUZZ_SECONDS (60)
 #: make soak             the long tests

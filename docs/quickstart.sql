@@ -272,7 +272,33 @@ RESET SESSION AUTHORIZATION;
 SELECT pg_temp.expect(:'got', 'sk-FAKEfakeFAKEfakeFAKEfakeFAKEfake1111') \g /dev/null
 
 \echo
-\echo '== 10. Health'
+\echo '== 10. What the audit log has of it'
+\echo
+\echo 'Each reveal was in the log before its value was given, each refusal before its error;'
+\echo 'so are the changes that were committed.'
+\echo
+SELECT keystone_private.audit_flush() \g /dev/null
+\set ECHO queries
+SET SESSION AUTHORIZATION ana;
+SELECT seq, action, detail ->> 'name' AS name, version, outcome, db_role FROM keystone.audit_log
+WHERE workspace = 'shop' AND outcome <> 'ok' OR action ~ 'rotate|verify|delete' ORDER BY seq;
+RESET SESSION AUTHORIZATION;
+SELECT ok, verdict FROM keystone.audit_verify();
+\set ECHO none
+SELECT pg_temp.expect((SELECT ok::text FROM keystone.audit_verify()), 'true') \g /dev/null
+SELECT pg_temp.expect((SELECT count(*) > 0 FROM keystone.audit_log WHERE action = 'credential.reveal' AND outcome = 'denied')::text, 'true') \g /dev/null
+\echo
+\echo 'Not even a superuser deletes from it, unless the guard is taken away; then verification finds it.'
+\echo
+\set ON_ERROR_STOP off
+\set ECHO queries
+DELETE FROM keystone_private.audit_entries;
+\set ECHO none
+\set ON_ERROR_STOP on
+SELECT pg_temp.expect(:'SQLSTATE', '42501') \g /dev/null
+
+\echo
+\echo '== 11. Health'
 \echo
 \set ECHO queries
 SELECT * FROM keystone.health;

@@ -95,7 +95,11 @@ show_id(Shown *shown, int column, const uint8 *id)
 static void
 show_entry(Shown *shown, const KsEntry *entry)
 {
-	show(shown, OUT_AT, TimestampTzGetDatum(entry->time - KS_UNIX_EPOCH_OFFSET));
+	TimestampTz at = entry->time - KS_UNIX_EPOCH_OFFSET;
+
+	/* Bytes that somebody edited may say anything. */
+	if (IS_VALID_TIMESTAMP(at))
+		show(shown, OUT_AT, TimestampTzGetDatum(at));
 	show_id(shown, OUT_WORKSPACE, entry->workspace);
 	show_text(shown, OUT_ACTOR, entry->actor, entry->actor_len);
 	show_text(shown, OUT_ROLE, entry->role, entry->role_len);

@@ -94,7 +94,7 @@ ks_jsonl_time(StringInfo line, TimestampTz time)
 	char		buf[MAXDATELEN + 1];
 	const int	utc = 0;
 
-	if (TIMESTAMP_NOT_FINITE(time))
+	if (TIMESTAMP_NOT_FINITE(time) || !IS_VALID_TIMESTAMP(time))
 		appendStringInfoString(line, "null");
 	else
 		appendStringInfo(line, "\"%s\"",

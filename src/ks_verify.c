@@ -20,6 +20,7 @@
 
 #include "access/stratnum.h"
 #include "common/hashfn.h"
+#include "common/int.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -243,6 +244,17 @@ check_key(Verifier *v, const KsLogRow *row)
 	return true;
 }
 
+/* Whether a row's time, since 2000, is not that of an entry, since 1970. */
+static bool
+is_far(TimestampTz row_time, int64 entry_time)
+{
+	int64		apart;
+
+	return pg_sub_s64_overflow(entry_time, row_time, &apart) ||
+		pg_sub_s64_overflow(apart, KS_UNIX_EPOCH_OFFSET, &apart) ||
+		apart > EPOCH_START_TOLERANCE || apart < -EPOCH_START_TOLERANCE;
+}
+
 /*
  * The first entry of an epoch says all that its row says.  ended: root of the
  * epoch before, as it was computed; NULL when that was not.
@@ -261,7 +273,7 @@ check_epoch_entry(Verifier *v, const KsLogRow *row, const KsHash *ended)
 		!ks_logrow_says_number(row, "system_id", epoch->epoch.system_id) ||
 		!ks_logrow_says_number(row, "database", epoch->epoch.database))
 		return ks_finding(&v->finding, row->seq, "the row of epoch %d differs from its entry", epoch->epoch.epoch);
-	if (Abs(epoch->started_at + KS_UNIX_EPOCH_OFFSET - row->entry.context.event_time) > EPOCH_START_TOLERANCE)
+	if (is_far(epoch->started_at, row->entry.context.event_time))
 		return ks_finding(&v->finding, row->seq, "the row of epoch %d differs from its entry in started_at",
 						  epoch->epoch.epoch);
 	if (before == NULL)

@@ -557,6 +557,34 @@ EOF2
 }
 
 
+# T6: the outbox's order is that of commits for each object, whoever changes it.
+{
+	query(q{SELECT keystone.store('acme', 'contended', 'first')});
+	my ($ok, $output) = pgbench($node, [ "SELECT keystone.rotate(keystone.credential_id('acme', 'contended'), 'next');" ],
+		'-c', '8', '-t', '20', '-U', 'alice', 'vault');
+	ok($ok, 'T6: eight clients rotate one credential') or diag($output);
+	flush();
+	is(query(q{SELECT string_agg(l.version::text, ',' ORDER BY l.seq) = (SELECT string_agg(i::text, ',' ORDER BY i) FROM generate_series(1, 161) i)
+		FROM keystone.audit_log l JOIN keystone.credentials c ON c.id = l.object WHERE c.name = 'contended' AND l.action ~ 'create|rotate'}),
+		't', 'T6: their entries stand in the order of the versions');
+}
+
+
+# T11: a digest in the log is of ciphertext, so that nobody can guess values by it.
+{
+	query(q{SELECT keystone.store('acme', 'guess' || i, 'the same guessable value') FROM generate_series(1, 2) i});
+	flush();
+	is(query(q{SELECT count(*), count(DISTINCT d) FROM keystone_private.audit_entries e, keystone.credentials c,
+		substring(e.entry from position('\x0e00000020'::bytea in e.entry) + 5 for 32) d
+		WHERE c.name ~ '^guess' AND e.object_id = c.id AND position('\x0e00000020'::bytea in e.entry) > 0}),
+		'2|2', 'T11: the same value gives different digests');
+	is(query(q{SELECT count(*) FROM keystone_private.audit_entries e, (SELECT sha256('the same guessable value') AS d) x
+		WHERE position(x.d in e.entry) > 0 OR position(x.d in coalesce(e.detail, '')) > 0
+			OR position(encode(x.d, 'hex')::bytea in coalesce(e.detail, '')) > 0}),
+		0, 'T11: none of them is a digest of the value');
+}
+
+
 # T17: no plaintext in the log, nor in the processes that write it.
 {
 	my ($secret, $control) = ('zqAuditWordXvKwJ', 'qzControlWordYvWk');
