@@ -30,9 +30,11 @@
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/datetime.h"
 #include "utils/datum.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
+#include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -61,6 +63,7 @@ typedef struct Column
 	bool		is_key;
 	bool		is_kept;		/* its values stand in the log */
 	bool		formatted;		/* its text depends on settings */
+	Oid			time_type;		/* of a date or time, else InvalidOid */
 	const char *old_key;		/* "old.name" */
 	const char *new_key;
 	const char *key_key;
@@ -122,6 +125,14 @@ make_cache(void)
 	CacheRegisterSyscacheCallback(TYPEOID, forget_all_tables, (Datum) 0);
 }
 
+/* A date or time: its text is ISO 8601 in UTC, whatever the settings. */
+static bool
+is_time(Oid type)
+{
+	return type == DATEOID || type == TIMEOID || type == TIMETZOID || type == TIMESTAMPOID ||
+		type == TIMESTAMPTZOID;
+}
+
 /* Whether a type's text depends on DateStyle, TimeZone and the like. */
 static bool
 is_formatted(Oid type)
@@ -159,7 +170,11 @@ load_column(Column *column, Form_pg_attribute att, const Trigger *trigger)
 		return;
 	for (int i = 0; i < trigger->tgnargs; i++)
 		column->is_kept |= strcmp(trigger->tgargs[i], name) == 0;
-	column->formatted = is_formatted(getBaseType(att->atttypid));
+	column->time_type = getBaseType(att->atttypid);
+	column->formatted = !is_time(column->time_type) && is_formatted(column->time_type);
+	if (!is_time(column->time_type))
+		column->time_type = InvalidOid;
+
 	column->old_key = psprintf("old.%s", name);
 	column->new_key = psprintf("new.%s", name);
 	column->key_key = psprintf("key.%s", name);
@@ -292,7 +307,14 @@ add_value(TableEntry *entry, Column *column, const char *key, Datum value)
 
 	if (column->formatted)
 		fix_formats(entry);
-	text = OutputFunctionCall(&column->output, value);
+	if (OidIsValid(column->time_type))
+	{
+		static const int utc = 0;
+
+		text = JsonEncodeDateTime(palloc(MAXDATELEN + 1), value, column->time_type, &utc);
+	}
+	else
+		text = OutputFunctionCall(&column->output, value);
 	len = strlen(text);
 	if (column->is_kept)
 		shown = ks_draft_cut(text, (int) len);

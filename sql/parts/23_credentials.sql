@@ -135,16 +135,15 @@ COMMENT ON COLUMN keystone_private.ciphertext.key_version IS 'version of the wor
 COMMENT ON COLUMN keystone_private.ciphertext.envelope IS 'format 1, algorithm, key version, nonce, ciphertext of the padded value, tag';
 COMMENT ON COLUMN keystone_private.ciphertext.aad_digest IS 'SHA-256 of the authenticated data, to tell moved ciphertext from damaged';
 
--- Filled from the audit log by a background process, never by a caller.
+-- Filled from the audit log by a background process, never by a caller.  No
+-- foreign key: it would have that process wait for rows that callers hold.
 CREATE TABLE keystone_private.credential_usage (
 	workspace_id	uuid NOT NULL,
 	credential_id	uuid NOT NULL,
 	usage_count		bigint NOT NULL DEFAULT 0,
 	last_used_at	timestamptz,
 	expiry_noticed	timestamptz,
-	CONSTRAINT credential_usage_pkey PRIMARY KEY (workspace_id, credential_id),
-	CONSTRAINT credential_usage_credential_id_fkey FOREIGN KEY (workspace_id, credential_id)
-		REFERENCES keystone_private.credentials (workspace_id, id)
+	CONSTRAINT credential_usage_pkey PRIMARY KEY (workspace_id, credential_id)
 );
 COMMENT ON TABLE keystone_private.credential_usage IS 'How often and when each credential was revealed, as the audit log has it, and which expiry is in it';
 COMMENT ON COLUMN keystone_private.credential_usage.workspace_id IS 'the workspace';
