@@ -281,7 +281,7 @@ SELECT keystone_private.audit_flush() \g /dev/null
 \set ECHO queries
 SET SESSION AUTHORIZATION ana;
 SELECT seq, action, detail ->> 'name' AS name, version, outcome, db_role FROM keystone.audit_log
-WHERE workspace = 'shop' AND outcome <> 'ok' OR action ~ 'rotate|verify|delete' ORDER BY seq;
+WHERE workspace = 'shop' AND (outcome <> 'ok' OR action ~ 'rotate|verify|delete') ORDER BY seq;
 RESET SESSION AUTHORIZATION;
 SELECT ok, verdict FROM keystone.audit_verify();
 \set ECHO none

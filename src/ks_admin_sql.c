@@ -118,7 +118,7 @@ worker_problem(const KsSlotStatus *slot, KsWorkerKind kind, const char *name)
 
 /* slot NULL: this database has none. */
 static void
-check_workers(KsSetResult *set, const KsSlotStatus *slot)
+check_workers(KsSetResult *set, const KsSlotStatus *slot, KsInstance instance)
 {
 	KsAnchorStatus anchor;
 	pid_t		launcher;
@@ -133,6 +133,8 @@ check_workers(KsSetResult *set, const KsSlotStatus *slot)
 		problem = "the launcher does not run; see the server log";
 	else if (too_few_workers)
 		problem = "max_worker_processes is too low";
+	else if (slot == NULL && instance == KS_INSTANCE_OURS && !RecoveryInProgress())
+		problem = "no process serves this database";
 	else if (slot != NULL && !RecoveryInProgress())
 	{
 		problem = worker_problem(slot, KS_APPENDER, "appender");
@@ -145,7 +147,7 @@ check_workers(KsSetResult *set, const KsSlotStatus *slot)
 	add_check(set, "workers", problem == NULL,
 			  problem != NULL ? problem : slot == NULL ? "the launcher runs; there is no log yet" :
 			  RecoveryInProgress() ? "the launcher runs; the others run on the primary" :
-			  "launcher, appender and housekeeper run");
+			  "launcher, appender, housekeeper and, if there is a command for it, runner run");
 }
 
 static void
@@ -170,14 +172,35 @@ check_databases(KsSetResult *set)
 }
 
 static void
-check_instance(KsSetResult *set)
+check_instance(KsSetResult *set, KsInstance instance)
 {
-	KsInstance	instance = ks_audit_instance(NULL, NULL);
-
 	add_check(set, "instance", instance != KS_INSTANCE_FOREIGN,
 			  instance == KS_INSTANCE_OURS ? "this database's own" :
 			  instance == KS_INSTANCE_NONE ? "none yet: the first change writes it" :
 			  "a copy of another database: values are refused until keystone.accept_restore()");
+}
+
+/* The first table of which a trigger of ours is not fired always. */
+static void
+check_guards(KsSetResult *set)
+{
+	static KsPlan plan = {.sql =
+		"SELECT format('trigger %I of table %s', t.tgname, t.tgrelid::regclass) FROM pg_trigger t"
+		" JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_proc p ON p.oid = t.tgfoid"
+		" WHERE c.relnamespace IN ('keystone'::regnamespace, 'keystone_private'::regnamespace)"
+		" AND NOT t.tgisinternal AND p.pronamespace = 'keystone_private'::regnamespace"
+		" AND t.tgenabled <> 'A' LIMIT 1"
+	};
+	KsArgs		args = {0};
+	KsSpi		spi;
+	const char *off = NULL;
+
+	ks_spi_begin(&spi);
+	if (ks_spi_read(&plan, &args) > 0)
+		off = ks_col_text(&spi, 0, 1);
+	ks_spi_end(&spi);
+	add_check(set, "guards", off == NULL,
+			  off == NULL ? "every trigger of Keystone is fired always" : psprintf("%s is switched off", off));
 }
 
 /* Rows of the outbox, and for how many seconds the first one has been there. */
@@ -203,12 +226,16 @@ outbox_lag(int64 *seconds)
 }
 
 static void
-check_log(KsSetResult *set, const KsLogStatus *log)
+check_log(KsSetResult *set, const KsLogStatus *log, const char *failure, KsInstance instance)
 {
 	int64		lag;
 	int64		rows = outbox_lag(&lag);
 
-	if (log->state != KS_LOG_BEGUN)
+	if (failure[0] != '\0')
+		add_check(set, "audit log", false, psprintf("the last batch failed: %s", failure));
+	else if (log->state != KS_LOG_BEGUN && instance == KS_INSTANCE_OURS && !RecoveryInProgress())
+		add_check(set, "audit log", false, "the appender has not begun, so that nothing can be revealed");
+	else if (log->state != KS_LOG_BEGUN)
 		add_check(set, "audit log", lag <= OUTBOX_LAG,
 				  psprintf("not begun; " INT64_FORMAT " changes wait, the first for " INT64_FORMAT " s", rows, lag));
 	else
@@ -294,14 +321,16 @@ check_audit(KsSetResult *set)
 {
 	KsSlotStatus status;
 	int			slot = ks_event_slot_of(MyDatabaseId, false);
+	KsInstance	instance = ks_audit_instance(NULL, NULL);
 
 	memset(&status, 0, sizeof(status));
 	if (slot >= 0)
 		ks_event_slot_status(slot, &status);
-	check_workers(set, slot >= 0 ? &status : NULL);
+	check_workers(set, slot >= 0 ? &status : NULL, instance);
 	check_databases(set);
-	check_instance(set);
-	check_log(set, &status.log);
+	check_instance(set, instance);
+	check_guards(set);
+	check_log(set, &status.log, status.problem, instance);
 	check_checkpoints(set, &status.log);
 	check_anchors(set);
 }

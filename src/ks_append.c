@@ -18,12 +18,15 @@
 #include "access/genam.h"
 #include "access/heapam.h"
 #include "access/htup_details.h"
+#include "access/stratnum.h"
 #include "access/table.h"
+#include "access/transam.h"
 #include "access/xlog.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_index.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/hsearch.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -420,6 +423,38 @@ move_row(Relation outbox, HeapTuple row)
 }
 
 /*
+ * Where to begin to look: all rows up to the floor are gone, and none will
+ * come.  Without it each look would pass all rows that were moved and that
+ * VACUUM cannot remove, because of somebody's old snapshot.
+ *
+ * An id is a position in the write-ahead log.  Rows at or below a mark belong
+ * to transactions that had an id when the mark was taken; once all of these
+ * have ended, a complete look leaves none.
+ */
+typedef struct OutboxMark
+{
+	int64		lsn;
+	TransactionId xid;			/* invalid: there is no mark */
+} OutboxMark;
+
+static OutboxMark outbox_mark;
+static int64 outbox_floor = 0;
+
+/* After a complete look with this snapshot; now was noted before it. */
+static void
+raise_floor(Snapshot snapshot, const OutboxMark *now)
+{
+	if (TransactionIdIsValid(outbox_mark.xid) &&
+		TransactionIdFollowsOrEquals(snapshot->xmin, outbox_mark.xid))
+	{
+		outbox_floor = outbox_mark.lsn;
+		outbox_mark.xid = InvalidTransactionId;
+	}
+	if (!TransactionIdIsValid(outbox_mark.xid))
+		outbox_mark = *now;
+}
+
+/*
  * What is visible is committed, so that a change is never missed and one that
  * is rolled back never moves.  The order of ids is that of commits for each
  * object, since whoever changes one holds its row's lock while it draws an id.
@@ -427,12 +462,17 @@ move_row(Relation outbox, HeapTuple row)
 int
 ks_append_outbox(int max)
 {
+	OutboxMark	now = {.lsn = (int64) GetXLogInsertRecPtr(), .xid = ReadNextTransactionId()};
+	ScanKeyData above;
 	Relation	outbox = table_open(ks_bulk_table("audit_outbox"), RowExclusiveLock);
 	Relation	index = index_open(ks_primary_key_index(outbox), AccessShareLock);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	SysScanDesc scan = systable_beginscan_ordered(outbox, index, snapshot, 0, NULL);
+	SysScanDesc scan;
 	HeapTuple	row;
 	int			n = 0;
+
+	ScanKeyInit(&above, 1, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(outbox_floor));
+	scan = systable_beginscan_ordered(outbox, index, snapshot, 1, &above);
 
 	while (n < max && (row = systable_getnext_ordered(scan, ForwardScanDirection)) != NULL)
 	{
@@ -440,6 +480,8 @@ ks_append_outbox(int max)
 		n++;
 	}
 	systable_endscan_ordered(scan);
+	if (n < max)
+		raise_floor(snapshot, &now);
 	UnregisterSnapshot(snapshot);
 	index_close(index, NoLock);
 	table_close(outbox, NoLock);
@@ -536,7 +578,6 @@ load_key(bool may_make)
 	{
 		signing.ready = true;
 		signing.problem = NULL;
-		ks_signer_tidy(&key);
 	}
 }
 
@@ -736,7 +777,9 @@ begin_epoch(const char *reason, bool same_log)
 
 		signing.ready = false;
 		make_key(had ? &old : NULL);
-		signing.retiring = had && signing.pending;
+
+		/* A copy's key may be one that its original still signs with. */
+		signing.retiring = had && signing.pending && same_log;
 		signing.retired = old.key;
 		ks_wipe(&old, sizeof(old));
 	}
@@ -917,6 +960,8 @@ check_identity(TimestampTz accepted_at, const char *accepted_reason)
 		begin_epoch("loss", true);
 		append_loss(&anchored, local_size);
 	}
+	else if (signing.ready)
+		ks_signer_tidy(&signing.signer.key);
 	signing.lost = false;
 	anchor_checked = true;
 }
@@ -947,6 +992,8 @@ ks_append_open(void)
 
 	end_of.loaded = false;
 	signing.ready = false;
+	outbox_floor = 0;
+	outbox_mark.xid = InvalidTransactionId;
 	switch (ks_audit_instance(&accepted_at, &reason))
 	{
 		case KS_INSTANCE_NONE:

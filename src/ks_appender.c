@@ -11,8 +11,8 @@
  *	  replicated as far as the server is configured to wait for it;
  *	- a transaction that did not commit fails all events in flight; nothing is
  *	  tried again, since the caller may have been told;
- *	- the process waits for nothing but its latch, and for no lock longer than
- *	  lock_timeout.
+ *	- between rounds the process waits for its latch only; within one for the
+ *	  disk, a standby, and for no lock longer than lock_timeout.
  *
  *-------------------------------------------------------------------------
  */
@@ -236,7 +236,11 @@ run_round(void)
 	if (state != before)
 		outbox_waiting = state == KS_LOG_BEGUN;
 	else if (state != KS_LOG_BEGUN)
+	{
+		/* Rows are looked for when it begins. */
 		outbox_waiting = false;
+		ks_event_clear_outbox_flag();
+	}
 	if (state == KS_LOG_BEGUN)
 	{
 		ks_append_committed();

@@ -6,7 +6,7 @@
  * A record in the ring is a RecordHeader and the packed event, rounded up to
  * 8 bytes; it may wrap around the end.  Producers copy it in under the ring's
  * lock and set the appender's latch; the appender copies a batch out, makes it
- * durable, moves "durable" past it and sets the latch of each waiter.  Nobody
+ * durable, moves "durable" past it and wakes each waiter (ks_sleep.h).  Nobody
  * else is woken: with many sessions, waking all for each batch would cost more
  * than the batch.
  *
@@ -329,14 +329,6 @@ ks_event_log_begun(void)
 	KsRing	   *ring = ks_slot_my_ring();
 
 	return ring != NULL && pg_atomic_read_u32(&ring->begun) == KS_LOG_BEGUN;
-}
-
-bool
-ks_event_log_foreign(void)
-{
-	KsRing	   *ring = ks_slot_my_ring();
-
-	return ring != NULL && pg_atomic_read_u32(&ring->begun) == KS_LOG_FOREIGN;
 }
 
 void

@@ -62,9 +62,6 @@ extern void ks_event_context(KsEntryContext *context);
  * triggers write to the outbox without looking for themselves. */
 extern bool ks_event_log_begun(void);
 
-/* Whether the appender has said that this is a copy that was not accepted. */
-extern bool ks_event_log_foreign(void);
-
 /* Tells the appender that the outbox has rows; called after commit. */
 extern void ks_event_outbox_written(void);
 

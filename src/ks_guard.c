@@ -24,12 +24,17 @@
 #include "catalog/pg_trigger.h"
 #include "commands/extension.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
 #include "ks_error.h"
 #include "ks_guard.h"
+#include "ks_identity.h"
+
+/* How the names of the triggers of audit_table() begin. */
+#define AUDIT_TRIGGER	"keystone_audit"
 
 static object_access_hook_type prev_object_access_hook = NULL;
 
@@ -44,10 +49,11 @@ is_keystone_table(Oid relation)
 
 /*
  * The table of a trigger that was made just now, InvalidOid for one that
- * implements a constraint.
+ * implements a constraint; and whether it has the name of an audit trigger,
+ * which the privilege TRIGGER on a table would be enough to replace.
  */
 static Oid
-table_of_new_trigger(Oid trigger)
+table_of_new_trigger(Oid trigger, bool *is_audit)
 {
 	Relation	catalog = table_open(TriggerRelationId, AccessShareLock);
 	ScanKeyData key;
@@ -58,8 +64,13 @@ table_of_new_trigger(Oid trigger)
 	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(trigger));
 	scan = systable_beginscan(catalog, TriggerOidIndexId, true, SnapshotSelf, 1, &key);
 	tuple = systable_getnext(scan);
+	*is_audit = false;
 	if (HeapTupleIsValid(tuple) && !((Form_pg_trigger) GETSTRUCT(tuple))->tgisinternal)
+	{
 		table = ((Form_pg_trigger) GETSTRUCT(tuple))->tgrelid;
+		*is_audit = strncmp(NameStr(((Form_pg_trigger) GETSTRUCT(tuple))->tgname), AUDIT_TRIGGER,
+							strlen(AUDIT_TRIGGER)) == 0;
+	}
 	systable_endscan(scan);
 	table_close(catalog, AccessShareLock);
 	return table;
@@ -77,10 +88,13 @@ guard_tables(ObjectAccessType access, Oid class, Oid object, int sub_id, void *a
 		ks_error_denied("a table of Keystone cannot be truncated", NULL);
 	if (access == OAT_POST_CREATE && class == TriggerRelationId)
 	{
-		Oid			table = table_of_new_trigger(object);
+		bool		is_audit;
+		Oid			table = table_of_new_trigger(object, &is_audit);
 
 		if (OidIsValid(table) && is_keystone_table(table))
 			ks_error_denied("a table of Keystone takes no triggers", NULL);
+		if (OidIsValid(table) && is_audit && !ks_table_ownercheck(table, ks_identity_current_role()))
+			ks_error_denied("the audit trigger of a table is its owner's", NULL);
 	}
 }
 

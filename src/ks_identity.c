@@ -106,6 +106,12 @@ ks_identity_actor(KsActor *actor)
 		actor->why = "no principal is bound to the login role";
 }
 
+Oid
+ks_identity_current_role(void)
+{
+	return GetUserId();
+}
+
 const char *
 ks_source_name(KsSource source)
 {

@@ -36,6 +36,9 @@ extern void ks_identity_set_loader(KsPrincipalOfRole loader);
 /* Who is calling, as of now.  Raises nothing for an anonymous caller. */
 extern void ks_identity_actor(KsActor *actor);
 
+/* The current role, whose privileges count. */
+extern Oid	ks_identity_current_role(void);
+
 /* True where no identity may be taken from the session; why says which. */
 extern bool ks_identity_withheld(const char **why);
 

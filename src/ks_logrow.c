@@ -276,7 +276,7 @@ ks_logrow_lookups(KsFinding *finding, const KsLogRow *row)
 	text = find_detail(row, "owner", &len);
 	if (text == NULL ? !row->nulls[KS_LOG_OWNER] : !equals_uuid_text(row, KS_LOG_OWNER, text, len))
 		return ks_finding(finding, row->seq, "column owner differs from the detail");
-	text = is_of_table(entry->kind) ? find_detail(row, "table", &len) : NULL;
+	text = is_of_table(entry->kind) ? find_detail(row, "table_id", &len) : NULL;
 	if (text == NULL ? !row->nulls[KS_LOG_RELATION] : !equals_column_text(row, KS_LOG_RELATION, text, len))
 		return ks_finding(finding, row->seq, "column relation differs from the detail");
 	return true;

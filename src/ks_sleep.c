@@ -3,6 +3,9 @@
  * ks_sleep.c
  *	  Sleeping until another process wakes one.
  *
+ * Semaphores belong to proc numbers, not to processes: a wake-up that comes too
+ * late wakes the number's next owner early, which is harmless.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -20,6 +23,15 @@
 #include "ks_sleep.h"
 
 #ifdef USE_UNNAMED_POSIX_SEMAPHORES
+
+/* A clock that is set back must not make a sleep longer. */
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 30)
+#define KS_SLEEP_CLOCK	CLOCK_MONOTONIC
+#define ks_sem_wait(semaphore, until) sem_clockwait(semaphore, CLOCK_MONOTONIC, until)
+#else
+#define KS_SLEEP_CLOCK	CLOCK_REALTIME
+#define ks_sem_wait(semaphore, until) sem_timedwait(semaphore, until)
+#endif
 
 static sem_t *semaphores = NULL;	/* one for each process */
 
@@ -55,7 +67,7 @@ ks_sleep(long ms)
 {
 	struct timespec until;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(KS_SLEEP_CLOCK, &until);
 	until.tv_nsec += Min(ms, KS_SLEEP_MS) * 1000000;
 	if (until.tv_nsec >= 1000000000)
 	{
@@ -63,7 +75,7 @@ ks_sleep(long ms)
 		until.tv_sec++;
 	}
 	pgstat_report_wait_start(PG_WAIT_EXTENSION);
-	(void) sem_timedwait(&semaphores[KS_MY_PROC_NUMBER], &until);
+	(void) ks_sem_wait(&semaphores[KS_MY_PROC_NUMBER], &until);
 	pgstat_report_wait_end();
 	if (!PostmasterIsAlive())
 		proc_exit(1);

@@ -454,20 +454,6 @@ ks_event_worker_ok(int slot, KsWorkerKind kind)
 	unlock_directory();
 }
 
-void
-ks_event_wake_worker(int slot, KsWorkerKind kind)
-{
-	const Worker *worker = &directory->slots[slot].workers[kind];
-	int			proc = -1;
-
-	lock_directory();
-	if (worker->pid != 0)
-		proc = worker->proc;
-	unlock_directory();
-	if (proc >= 0)
-		SetLatch(&ProcGlobal->allProcs[proc].procLatch);
-}
-
 bool
 ks_event_hold(Oid database)
 {

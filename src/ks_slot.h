@@ -126,9 +126,6 @@ extern void ks_event_release(Oid database);
 extern void ks_event_set_launcher(void);
 extern void ks_event_wake_launcher(void);
 
-/* Wakes the workers of this database, for instance after a reload. */
-extern void ks_event_wake_worker(int slot, KsWorkerKind kind);
-
 /* Counters that tell health() what the launcher could not do. */
 extern void ks_event_launcher_report(bool too_few_workers, bool too_few_slots);
 extern void ks_event_launcher_status(pid_t *pid, bool *too_few_workers, bool *too_few_slots);

@@ -104,6 +104,7 @@ static bool scan_wanted = true;
 static TimestampTz paused_until = DT_NOBEGIN;	/* after an error */
 static TimestampTz register_at = DT_NOBEGIN;	/* not before, after a failure */
 static bool too_few_workers = false;
+static bool registered = false; /* the last attempt to start one succeeded */
 static int	probe_slot = -1;	/* the database that is being probed */
 static TimestampTz probe_until; /* when it is not waited for any more */
 
@@ -316,6 +317,7 @@ start_process(Started *started, const char *name, const char *function, int flag
 	ok = RegisterDynamicBackgroundWorker(&worker, &started->handle);
 	MemoryContextSwitchTo(before);
 
+	registered = ok;
 	if (ok)
 	{
 		started->at = round_at;
@@ -533,7 +535,7 @@ report(bool no_slot)
 	bool		workers_before;
 	bool		slots_before;
 
-	if (all_running)
+	if (all_running && registered)
 		too_few_workers = false;
 	ks_event_launcher_status(&pid, &workers_before, &slots_before);
 	ks_event_launcher_report(too_few_workers, all_present && (no_slot || slots_before));
@@ -548,6 +550,8 @@ report(bool no_slot)
 TimestampTz
 ks_supervise(bool woken)
 {
+	bool		no_slot;
+
 	round_at = GetCurrentTimestamp();
 	next_at = DT_NOEND;
 	all_running = all_present = true;
@@ -567,8 +571,12 @@ ks_supervise(bool woken)
 	}
 	for (int slot = 0; slot < ks_event_slots(); slot++)
 		supervise_slot(slot);
-	keep_runner();
-	report(claim_slot());
+	no_slot = claim_slot();
+
+	/* What a reveal needs comes first. */
+	if (all_running && probe_slot < 0 && next_at > round_at)
+		keep_runner();
+	report(no_slot);
 	return next_at;
 }
 

@@ -5,8 +5,8 @@
  *
  * The trigger itself is the only state: its arguments are the columns whose
  * values may stand in the log.  Of the others the entry has SHA-256(salt |
- * text), cut to 128 bits, with a salt of its own: whoever knows a value can
- * check it, nobody can list values.
+ * text), cut to 128 bits, with a salt of its own: whoever knows or guesses a
+ * value can check it.
  *
  * What is needed of a table is kept per backend until the table, or a schema,
  * changes.  A row costs a comparison of its columns, the output functions and
@@ -19,8 +19,10 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/index.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "common/hashfn.h"
@@ -78,6 +80,7 @@ typedef struct Table
 	bool		valid;
 	MemoryContext context;		/* of all below */
 	char	   *name;			/* qualified and quoted */
+	char	   *id;				/* see table_id() */
 	int			natts;
 	Column	   *columns;
 	int			uuid_key;		/* number of the only key column when it is a
@@ -85,6 +88,16 @@ typedef struct Table
 } Table;
 
 static HTAB *known_tables = NULL;
+
+/*
+ * What tells a table apart from one that later takes over its name, or its oid
+ * in a copy of the database: owned_relations() makes the same.
+ */
+static char *
+table_id(Oid table)
+{
+	return psprintf(INT64_FORMAT ":%u:%u", (int64) GetSystemIdentifier(), MyDatabaseId, table);
+}
 
 static void
 forget_table(Datum arg, Oid relid)
@@ -200,6 +213,7 @@ load_table(Table *table, Relation rel, const Trigger *trigger)
 	table->trigger = trigger->tgoid;
 	table->name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
 											 RelationGetRelationName(rel));
+	table->id = table_id(table->oid);
 	table->natts = desc->natts;
 	table->columns = palloc0(Max(desc->natts, 1) * sizeof(Column));
 	table->uuid_key = 0;
@@ -440,12 +454,13 @@ record_row(TriggerData *data, const Table *table, uint16 kind)
 		old = NULL;
 	}
 	ks_draft_begin(&entry.draft, kind, NULL);
-	entry.draft.event.relation = table->name;
+	entry.draft.event.relation = table->id;
 	entry.table = table;
 	entry.omitted = 0;
 	entry.guc_level = -1;
 	initStringInfo(&entry.changed);
 	ks_detail_add(&entry.draft.detail, "table", table->name);
+	ks_detail_add(&entry.draft.detail, "table_id", table->id);
 	if (kind != KS_ACTION_TABLE_TRUNCATE)
 	{
 		draw_salt(&entry);
@@ -507,9 +522,13 @@ check_target(Oid target, Oid role)
 	if (schema == NULL || (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE))
 		ks_error_invalid("target", "a table", NULL);
 	if (!ks_table_ownercheck(target, role))
-		ks_error_denied("permission denied", "Only its owner has a table audited, or not.");
+		ks_error_denied("permission denied", "Only the owner of the table may do this.");
 	if (target < FirstNormalObjectId || strcmp(schema, "keystone") == 0 || strcmp(schema, "keystone_private") == 0)
 		ks_error_invalid("target", "a table that is neither the system's nor Keystone's", NULL);
+	if (get_rel_persistence(target) == RELPERSISTENCE_TEMP)
+		ks_error_invalid("target", "a table that is not temporary", NULL);
+	if (kind == RELKIND_RELATION && has_subclass(target))
+		ks_error_invalid("target", "a table without children", "Rows of children are changed without its triggers.");
 }
 
 /* Locks the table that is argument 0, which the caller owns.  Its name. */
@@ -555,17 +574,40 @@ get_columns(FunctionCallInfo fcinfo, Oid target, bool as_arguments)
 
 /* Says in the log that a table is audited, or no longer. */
 static void
-record_table(const KsVerb *verb, const char *table, const char *columns)
+record_table(const KsVerb *verb, Oid target, const char *table, const char *columns)
 {
 	KsDraft		draft;
+	char	   *id = table_id(target);
 
 	ks_draft_begin(&draft, verb->action, &verb->call.actor);
-	draft.event.relation = table;
+	draft.event.relation = id;
 	ks_detail_add(&draft.detail, "table", table);
+	ks_detail_add(&draft.detail, "table_id", id);
 	if (columns != NULL)
 		ks_detail_add(&draft.detail, "keep_values", ks_draft_cut(columns, (int) strlen(columns)));
 	ks_draft_finish(&draft);
 	ks_change_write(&draft.event, false);
+}
+
+/*
+ * Makes or drops the trigger of TRUNCATE, which partitions do not get from
+ * their parent as they get that of rows.
+ */
+static void
+for_each_truncate(Oid target, const char *before, const char *behind)
+{
+	List	   *tables = find_all_inheritors(target, ShareRowExclusiveLock, NULL);
+	ListCell   *cell;
+
+	foreach(cell, tables)
+	{
+		Oid			oid = lfirst_oid(cell);
+
+		if (get_rel_relkind(oid) == RELKIND_RELATION || oid == target)
+			ks_spi_utility(psprintf("%s %s %s", before,
+									quote_qualified_identifier(get_namespace_name(get_rel_namespace(oid)),
+															   get_rel_name(oid)), behind));
+	}
 }
 
 /*
@@ -591,12 +633,12 @@ audit_table(FunctionCallInfo fcinfo, KsVerb *verb)
 	ks_spi_begin_write(&spi);
 	ks_spi_utility(psprintf("CREATE OR REPLACE TRIGGER " ROW_TRIGGER " AFTER INSERT OR UPDATE OR DELETE ON %s"
 							" FOR EACH ROW EXECUTE FUNCTION keystone_private.audit_user_row(%s)", table, arguments));
-	ks_spi_utility(psprintf("CREATE OR REPLACE TRIGGER " TRUNCATE_TRIGGER " AFTER TRUNCATE ON %s"
-							" FOR EACH STATEMENT EXECUTE FUNCTION keystone_private.audit_user_row()", table));
-	ks_spi_utility(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER " ROW_TRIGGER ", ENABLE ALWAYS TRIGGER " TRUNCATE_TRIGGER,
-							table));
+	ks_spi_utility(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER " ROW_TRIGGER, table));
+	for_each_truncate(target, "CREATE OR REPLACE TRIGGER " TRUNCATE_TRIGGER " AFTER TRUNCATE ON",
+					  "FOR EACH STATEMENT EXECUTE FUNCTION keystone_private.audit_user_row()");
+	for_each_truncate(target, "ALTER TABLE", "ENABLE ALWAYS TRIGGER " TRUNCATE_TRIGGER);
 	ks_spi_end(&spi);
-	record_table(verb, table, columns);
+	record_table(verb, target, table, columns);
 	PG_RETURN_VOID();
 }
 
@@ -622,9 +664,9 @@ audit_untable(FunctionCallInfo fcinfo, KsVerb *verb)
 	ks_change_prepare();
 	ks_spi_begin_write(&spi);
 	ks_spi_utility(psprintf("DROP TRIGGER " ROW_TRIGGER " ON %s", table));
-	ks_spi_utility(psprintf("DROP TRIGGER IF EXISTS " TRUNCATE_TRIGGER " ON %s", table));
+	for_each_truncate(target, "DROP TRIGGER IF EXISTS " TRUNCATE_TRIGGER " ON", "");
 	ks_spi_end(&spi);
-	record_table(verb, table, NULL);
+	record_table(verb, target, table, NULL);
 	PG_RETURN_VOID();
 }
 

@@ -8,9 +8,12 @@
  */
 #include "postgres.h"
 
+#include "catalog/dependency.h"
+#include "catalog/pg_class.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 #include "ks_args.h"
@@ -32,6 +35,21 @@ trigger_data(FunctionCallInfo fcinfo)
 	return (TriggerData *) fcinfo->context;
 }
 
+/*
+ * Whoever may execute a trigger function can attach it to a table of his own,
+ * with columns of the same names: that would make entries about things that
+ * did not happen, of bytes that are not what they are taken for.
+ */
+static void
+require_own_table(Relation rel)
+{
+	char	   *schema = get_namespace_name(RelationGetNamespace(rel));
+
+	if (schema == NULL || (strcmp(schema, "keystone") != 0 && strcmp(schema, "keystone_private") != 0) ||
+		!OidIsValid(getExtensionOfObject(RelationRelationId, RelationGetRelid(rel))))
+		ks_error_denied("this trigger function is for the tables of Keystone only", NULL);
+}
+
 PG_FUNCTION_INFO_V1(ks_fn_invalidate);
 /* keystone_private.invalidate() returns trigger: AFTER, statement, on tables that give rights */
 Datum
@@ -39,6 +57,7 @@ ks_fn_invalidate(PG_FUNCTION_ARGS)
 {
 	TriggerData *data = trigger_data(fcinfo);
 
+	require_own_table(data->tg_relation);
 	ks_rights_changed(RelationGetRelid(data->tg_relation));
 	return PointerGetDatum(NULL);
 }
@@ -65,6 +84,7 @@ ks_fn_audit_row(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				errmsg("function must be fired after each row"));
+	require_own_table(data->tg_relation);
 	ks_change_row(data);
 	return PointerGetDatum(NULL);
 }

@@ -44,7 +44,7 @@ COMMENT ON COLUMN keystone_private.audit_epochs.first_seq IS 'seq of its first e
 COMMENT ON COLUMN keystone_private.audit_epochs.previous_size IS 'number of entries of the epoch before';
 COMMENT ON COLUMN keystone_private.audit_epochs.previous_root IS 'root of the epoch before';
 COMMENT ON COLUMN keystone_private.audit_epochs.started_at IS 'when it began';
-COMMENT ON COLUMN keystone_private.audit_epochs.reason IS 'why: first, promoted, restored, loss or key lost';
+COMMENT ON COLUMN keystone_private.audit_epochs.reason IS 'why: first, promoted, restored: ... (a copy was accepted), accepted: ... (accepted without a change of place), key lost (the signing key''s file is gone) or loss';
 
 CREATE TABLE keystone_private.audit_entries (
 	seq				bigint NOT NULL,
@@ -78,7 +78,7 @@ COMMENT ON COLUMN keystone_private.audit_entries.workspace_id IS 'copy of the en
 COMMENT ON COLUMN keystone_private.audit_entries.object_id IS 'copy of the entry''s object; NULL for none';
 COMMENT ON COLUMN keystone_private.audit_entries.actor_id IS 'the actor where it is a principal';
 COMMENT ON COLUMN keystone_private.audit_entries.owner IS 'owner of the personal credential that it is about';
-COMMENT ON COLUMN keystone_private.audit_entries.relation IS 'the audited table that it is about';
+COMMENT ON COLUMN keystone_private.audit_entries.relation IS 'the audited table that it is about: system identifier, oid of the database, oid of the table';
 COMMENT ON COLUMN keystone_private.audit_entries.entry IS 'the entry: canonical bytes, the sole truth';
 COMMENT ON COLUMN keystone_private.audit_entries.salt IS 'salt of the commitment to the detail; NULL once erased';
 COMMENT ON COLUMN keystone_private.audit_entries.detail IS 'the detail: what may have to be erased; NULL when there is none or it was erased';

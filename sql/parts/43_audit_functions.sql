@@ -23,10 +23,10 @@ COMMENT ON FUNCTION keystone_private.owner_sees_from() IS 'The least seq for a r
 CREATE OR REPLACE FUNCTION keystone_private.owned_relations() RETURNS SETOF text
 	LANGUAGE sql STABLE PARALLEL SAFE ROWS 100 SET search_path = pg_catalog, pg_temp
 	AS $$
-	SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-	WHERE c.relkind IN ('r', 'p') AND pg_has_role(c.relowner, 'USAGE')
+	SELECT format('%s:%s:%s', s.system_identifier, d.oid, c.oid) FROM pg_class c, pg_database d, pg_control_system() s
+	WHERE d.datname = current_database() AND c.relkind IN ('r', 'p') AND pg_has_role(c.relowner, 'USAGE')
 	$$;
-COMMENT ON FUNCTION keystone_private.owned_relations() IS 'Tables that the current role owns, by the name that entries have';
+COMMENT ON FUNCTION keystone_private.owned_relations() IS 'Tables that the current role owns: cluster, database and oid, as entries have them';
 
 CREATE OR REPLACE FUNCTION keystone.audit_verify(from_seq bigint DEFAULT NULL, to_seq bigint DEFAULT NULL,
 	OUT ok boolean, OUT checked bigint, OUT first_bad bigint, OUT problem text, OUT verdict text) RETURNS record

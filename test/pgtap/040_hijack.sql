@@ -74,7 +74,7 @@ CREATE TEMP TABLE plain AS SELECT pg_temp.everything('pg_catalog') AS result;
 SELECT plan(31);
 
 SELECT is((SELECT result FROM plain),
-	'created rotated 3 4 first  {"a": {"b": 1, "c": 2}} new 3 1,2 1 PT404 42501 <null>  audit anchors,audit checkpoints,audit log,databases,foreign objects,instance,launcher,library,role,root keys,row macs,seal,workers on 7',
+	'created rotated 3 4 first  {"a": {"b": 1, "c": 2}} new 3 1,2 1 PT404 42501 <null>  audit anchors,audit checkpoints,audit log,databases,foreign objects,guards,instance,launcher,library,role,root keys,row macs,seal,workers on 7',
 	'what all that gives under a plain search_path');
 SELECT is(pg_temp.everything('ks_evil, pg_catalog, public'), (SELECT result FROM plain), 'I4 operators, functions and types before pg_catalog change nothing');
 SELECT is(pg_temp.everything('ks_evil, public, pg_catalog'), (SELECT result FROM plain), 'I4 nor with pg_catalog last');

@@ -132,7 +132,7 @@ sub found
 # An entry with all columns but relation, one about an audited table, and what
 # else is changed below.
 my $at = query(q{SELECT seq FROM entries WHERE kind = 32 AND owner IS NOT NULL AND epoch = 1 ORDER BY seq OFFSET 1 LIMIT 1});
-my $table_at = query(q{SELECT min(seq) + 100 FROM entries WHERE relation = 'public.orders' AND epoch = 2});
+my $table_at = query(q{SELECT min(seq) + 100 FROM entries WHERE relation IS NOT NULL AND epoch = 2});
 my $next = $at + 1;
 my $second = query('SELECT first_seq FROM keystone_private.audit_epochs WHERE epoch = 2');
 my $uuid = q{'deadbeef-0000-4000-8000-000000000001'};
