@@ -724,6 +724,12 @@ foreach my $copy ('clone', 'restored')
 reveals('copies are in use');
 verifies('copies are in use');
 
+# Accepting a copy does not take the original's signing key away.
+query(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'keystone appender' AND datname = 'vault'});
+reveals('after its appender was started again');
+is(query(q{SELECT count(*) FROM keystone_private.audit_epochs WHERE reason = 'key lost'}), 0, 'the original still has its signing key');
+like(query('SELECT keystone.audit_checkpoint()'), qr/^\S+\n\d+\n/, 'and signs with it');
+
 
 # A standby, and its promotion.
 $node->backup('base');
