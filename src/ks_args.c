@@ -74,6 +74,16 @@ ks_arg_get_version(FunctionCallInfo fcinfo, int n, const char *name)
 	return PG_GETARG_INT32(n);
 }
 
+int64
+ks_arg_get_seq(FunctionCallInfo fcinfo, int n, const char *name, int64 otherwise)
+{
+	if (PG_ARGISNULL(n))
+		return otherwise;
+	if (PG_GETARG_INT64(n) < 1)
+		ks_error_invalid(name, "1 or greater", NULL);
+	return PG_GETARG_INT64(n);
+}
+
 int
 ks_arg_get_array(Datum array, Oid type, const char *name, Datum **elements)
 {

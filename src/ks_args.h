@@ -26,6 +26,9 @@ extern Jsonb *ks_arg_get_jsonb(FunctionCallInfo fcinfo, int n, const char *name)
 /* A version number: 0 for NULL, 22023 unless it is positive. */
 extern int32 ks_arg_get_version(FunctionCallInfo fcinfo, int n, const char *name);
 
+/* A number of an audit entry: otherwise for NULL, 22023 unless it is positive. */
+extern int64 ks_arg_get_seq(FunctionCallInfo fcinfo, int n, const char *name, int64 otherwise);
+
 /* Elements of a text or uuid array of one dimension without NULLs: 22023. */
 extern int	ks_arg_get_array(Datum array, Oid type, const char *name, Datum **elements);
 

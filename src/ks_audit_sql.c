@@ -216,17 +216,6 @@ ks_fn_auditor_sees_from(PG_FUNCTION_ARGS)
 
 /* Verification. */
 
-/* A seq: PG_INT64_MAX or 0 for NULL, 22023 unless it is positive. */
-static int64
-get_seq(FunctionCallInfo fcinfo, int n, const char *name, int64 otherwise)
-{
-	if (PG_ARGISNULL(n))
-		return otherwise;
-	if (PG_GETARG_INT64(n) < 1)
-		ks_error_invalid(name, "1 or greater", NULL);
-	return PG_GETARG_INT64(n);
-}
-
 static Datum
 audit_verify(FunctionCallInfo fcinfo, KsVerb *verb)
 {
@@ -238,8 +227,8 @@ audit_verify(FunctionCallInfo fcinfo, KsVerb *verb)
 
 	ks_verb_enter(verb, KS_READLOG_PROFILES);
 	ks_readlog_require(&verb->call);
-	from = get_seq(fcinfo, 0, "from_seq", 0);
-	to = get_seq(fcinfo, 1, "to_seq", PG_INT64_MAX);
+	from = ks_arg_get_seq(fcinfo, 0, "from_seq", 0);
+	to = ks_arg_get_seq(fcinfo, 1, "to_seq", PG_INT64_MAX);
 	if (from > to)
 		ks_error_invalid("to_seq", "from_seq or greater", NULL);
 

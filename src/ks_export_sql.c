@@ -523,16 +523,6 @@ select_workspace(KsVerb *verb, const text *workspace, Selection *selection)
 	memcpy(verb->workspace, selection->workspace, KS_ID_LEN);
 }
 
-static int64
-get_seq(FunctionCallInfo fcinfo, int n, const char *name, int64 otherwise)
-{
-	if (PG_ARGISNULL(n))
-		return otherwise;
-	if (PG_GETARG_INT64(n) < 1)
-		ks_error_invalid(name, "1 or greater", NULL);
-	return PG_GETARG_INT64(n);
-}
-
 static void
 get_selection(FunctionCallInfo fcinfo, KsVerb *verb, Selection *selection)
 {
@@ -545,8 +535,8 @@ get_selection(FunctionCallInfo fcinfo, KsVerb *verb, Selection *selection)
 	selection->until = PG_ARGISNULL(3) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(3);
 	if (selection->since > selection->until)
 		ks_error_invalid("until", "a time after since", NULL);
-	selection->from = get_seq(fcinfo, 4, "from_seq", 1);
-	selection->to = get_seq(fcinfo, 5, "to_seq", PG_INT64_MAX);
+	selection->from = ks_arg_get_seq(fcinfo, 4, "from_seq", 1);
+	selection->to = ks_arg_get_seq(fcinfo, 5, "to_seq", PG_INT64_MAX);
 	if (selection->from > selection->to)
 		ks_error_invalid("to_seq", "from_seq or greater", NULL);
 	select_workspace(verb, ks_arg_get_text_or_null(fcinfo, 1), selection);

@@ -712,6 +712,16 @@ foreach my $copy ('clone', 'restored')
 	}
 	is((attempt(q{SELECT keystone.accept_restore('by a client')}))[0], '42501', "$copy: a client does not accept it");
 	is(query('SELECT count(*) FROM keystone_private.audit_entries'), $there, "$copy: nothing was written");
+
+	# A row in its outbox wakes the appender, which may do nothing with it.
+	query(q{UPDATE keystone_private.credentials SET description = 'by hand' WHERE name = 'token'});
+	{
+		my $ticks = sub { my ($pid) = @_; my @stat = split ' ', slurp_file("/proc/$pid/stat") =~ s/.*\) //sr; return $stat[11] + $stat[12] };
+		my $pid = pid_of('appender');
+		my $before = $ticks->($pid);
+		sleep 1;
+		cmp_ok($ticks->($pid) - $before, '<', 30, "$copy: its appender does not spin");
+	}
 	query("SELECT keystone.accept_restore('moved here')");
 	reveals($copy);
 	like(query('SELECT reason FROM keystone_private.audit_epochs ORDER BY epoch DESC LIMIT 1'), qr/^restored: moved here/, "$copy: a new epoch");
