@@ -106,11 +106,14 @@ devcheck:
 dev-stop:
 	$(top)test/dev stop
 
-#: make bench            measure, next to pgcrypto and libcrypto alone, and the audit
-#:                       log next to plain inserts, a chain trigger and pgaudit
+#: make bench            measure, next to pgcrypto and libcrypto alone; the audit log
+#:                       next to plain inserts, a chain trigger and pgaudit; lists
+#:                       next to the owner's; identity
 bench:
 	$(top)test/bench/run
 	$(top)test/bench/audit
+	$(top)test/bench/lists
+	$(top)test/bench/identity
 
 #: make fuzz             each fuzz target for FUZZ_SECONDS (60)
 #: make soak             the long tests

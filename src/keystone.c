@@ -9,13 +9,16 @@
 
 #include "miscadmin.h"
 
+#include "ks_apikey.h"
 #include "ks_change.h"
 #include "ks_event.h"
 #include "ks_guard.h"
 #include "ks_guc.h"
 #include "ks_hooks.h"
+#include "ks_jwks.h"
 #include "ks_keyring.h"
 #include "ks_keys.h"
+#include "ks_lockout.h"
 #include "ks_rights.h"
 #include "ks_shmem.h"
 #include "ks_utility.h"
@@ -27,6 +30,8 @@ KS_MODULE_MAGIC;
 static const KsShmemPart shmem_parts[] = {
 	{"keystone keyring", ks_keyring_shmem_size, ks_keyring_shmem_init},
 	{"keystone events", ks_event_shmem_size, ks_event_shmem_init},
+	{"keystone jwks", ks_jwks_shmem_size, ks_jwks_shmem_init},
+	{"keystone lockout", ks_lockout_shmem_size, ks_lockout_shmem_init},
 	{NULL, NULL, NULL}
 };
 
@@ -44,8 +49,11 @@ _PG_init(void)
 	ks_guc_init();
 	ks_shmem_init(shmem_parts);
 	ks_keys_init();
+	ks_identity_init();
 	ks_rights_init();
+	ks_apikey_init();
 	ks_change_init();
+	ks_verb_init();
 	ks_worker_init();
 	ks_hooks_init();
 	ks_guard_init();

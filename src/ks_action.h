@@ -54,6 +54,10 @@
 	X(0x0039, PRINCIPAL_ENABLE, "principal.enable") \
 	X(0x003a, PROVIDER_DEFINE, "provider.define") \
 	X(0x003b, PROVIDER_CONFIGURE, "provider.configure") \
+	X(0x003c, MEMBER_INVITE, "member.invite") \
+	X(0x003d, MEMBER_UNINVITE, "member.uninvite") \
+	X(0x003e, WORKSPACE_PURGE, "workspace.purge") \
+	X(0x003f, MEMBER_ACCEPT, "member.accept") \
 	X(0x0040, KEY_CREATE, "key.create") \
 	X(0x0041, KEY_ROTATE, "key.rotate") \
 	X(0x0042, KEY_REWRAP, "key.rewrap") \
@@ -68,7 +72,11 @@
 	X(0x0070, AUDIT_VERIFY, "audit.verify") \
 	X(0x0071, AUDIT_EXPORT, "audit.export") \
 	X(0x0072, AUDIT_CHECKPOINT, "audit.checkpoint") \
-	X(0x0073, AUDIT_RESTORE, "audit.restore")
+	X(0x0073, AUDIT_RESTORE, "audit.restore") \
+	X(0x0080, AUTH_FAIL, "auth.fail") \
+	X(0x0081, APIKEY_CREATE, "apikey.create") \
+	X(0x0082, APIKEY_REVOKE, "apikey.revoke") \
+	X(0x0083, APIKEY_ROTATE, "apikey.rotate")
 
 typedef enum KsAction
 {

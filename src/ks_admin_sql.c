@@ -10,19 +10,24 @@
 #include "access/xlog.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "nodes/pg_list.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
+#include "utils/varlena.h"
 
 #include "ks_args.h"
 #include "ks_audit.h"
 #include "ks_error.h"
 #include "ks_event.h"
 #include "ks_guc.h"
+#include "ks_jwks.h"
 #include "ks_keyring.h"
 #include "ks_keys.h"
 #include "ks_rights.h"
 #include "ks_rows.h"
 #include "ks_signer.h"
+#include "ks_tenant.h"
 
 /* Seconds after which something is late. */
 #define START_TIME		30
@@ -169,6 +174,20 @@ check_databases(KsSetResult *set)
 	add_check(set, "databases", !too_few_slots,
 			  psprintf(too_few_slots ? "keystone.max_databases is too low: %d of %d are taken" :
 					   "%d of %d of keystone.max_databases are taken", taken, ks_event_slots()));
+}
+
+static void
+check_platform_service(KsSetResult *set)
+{
+	uint8		service[KS_ID_LEN];
+
+	if (ks_platform_service[0] == '\0')
+		add_check(set, "platform service", true, "none: keystone.platform_service is not set");
+	else if (ks_tenant_platform_service(service))
+		add_check(set, "platform service", true, "keystone.platform_service is added to every new workspace");
+	else
+		add_check(set, "platform service", false,
+				  "keystone.platform_service names no principal, or a disabled or forged one: new workspaces come without it");
 }
 
 static void
@@ -335,6 +354,46 @@ check_audit(KsSetResult *set)
 	check_anchors(set);
 }
 
+/*
+ * Who may create roles could make one that is listed, and does not exist yet,
+ * one that serves others.
+ */
+static void
+check_authenticators(KsSetResult *set)
+{
+	char	   *setting = pstrdup(ks_authenticators);
+	List	   *names = NIL;
+	ListCell   *cell;
+	StringInfoData missing;
+
+	initStringInfo(&missing);
+	(void) SplitIdentifierString(setting, ',', &names);
+	foreach(cell, names)
+	{
+		if (!OidIsValid(get_role_oid(lfirst(cell), true)))
+			appendStringInfo(&missing, "%s%s", missing.len > 0 ? ", " : "", (char *) lfirst(cell));
+	}
+	add_check(set, "authenticators", missing.len == 0,
+			  missing.len > 0 ? psprintf("no role has the name %s: whoever creates it serves others", missing.data) :
+			  names == NIL ? "none" : psprintf("%d, and each is a role", list_length(names)));
+	list_free(names);
+}
+
+static void
+check_jwt_keys(KsSetResult *set)
+{
+	const char *problem;
+	int			nkeys = ks_jwks_status(&problem);
+
+	if (ks_jwt_keys_file[0] == '\0')
+		add_check(set, "jwt keys", true, "not configured");
+	else if (nkeys == 0)
+		add_check(set, "jwt keys", false,
+				  psprintf("keystone.jwt_keys_file %s", problem != NULL ? problem : "was not read yet"));
+	else
+		add_check(set, "jwt keys", true, psprintf(nkeys == 1 ? "%d key" : "%d keys", nkeys));
+}
+
 PG_FUNCTION_INFO_V1(ks_fn_health_checks);
 /* keystone_private.health_checks() returns setof (check_name, ok, detail) */
 Datum
@@ -366,15 +425,21 @@ ks_fn_health_checks(PG_FUNCTION_ARGS)
 	}
 	if (open)
 	{
-		int64		forged = ks_rows_count_forged();
+		char	   *named;
+		int64		forged = ks_rows_count_forged(&named);
 
 		add_check(&set, "row macs", forged == 0,
-				  psprintf(INT64_FORMAT " rows that give rights have no valid MAC and give nothing", forged));
+				  psprintf(INT64_FORMAT " rows that give rights have no valid MAC and give nothing%s%s", forged,
+						   forged > 0 ? ": " : "", named));
 	}
+	check_authenticators(&set);
+	if (open)
+		check_platform_service(&set);
 	foreign = ks_spi_foreign_object();
 	add_check(&set, "foreign objects", foreign == NULL,
 			  foreign == NULL ? "no table has a trigger or cascading foreign key of somebody else" :
 			  psprintf("%s: nothing is written until it is dropped", foreign));
+	check_jwt_keys(&set);
 	check_audit(&set);
 	add_check(&set, "role", true, RecoveryInProgress() ? "standby: metadata can be read, values not" : "primary");
 	return (Datum) 0;

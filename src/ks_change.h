@@ -163,4 +163,7 @@ extern void ks_change_digest(const uint8 aad_digest[KS_DIGEST_LEN], const void *
 
 extern void ks_change_init(void);
 
+/* Has failed authentications recorded. */
+extern void ks_verb_init(void);
+
 #endif							/* KS_CHANGE_H */

@@ -44,7 +44,7 @@ typedef struct Row
 /* Columns that change with every change, and say nothing. */
 static const char *const bookkeeping[] = {
 	"updated_at", "updated_by", "row_mac", "added_by", "granted_by", "granted_at", "folded_name",
-	"current_version", "last_version", "hint", "verified_at", "verified_detail", "last_rotated_at", NULL
+	"current_version", "last_version", "hint", "secret_mac", "token_mac", "verified_at", "verified_detail", "last_rotated_at", NULL
 };
 
 static bool
@@ -260,7 +260,7 @@ about_principal(const Row *row, KsDraft *draft)
 	bool		was_disabled = !is_null(row, row->old, "disabled_at");
 	bool		disabled = !is_null(row, row->new, "disabled_at");
 
-	if (row->old == NULL)
+	if (row->old == NULL && !disabled)
 		draft->event.kind = KS_ACTION_PRINCIPAL_CREATE;
 	else if (row->new == NULL || disabled == was_disabled)
 		draft->event.kind = KS_ACTION_PRINCIPAL_UPDATE;
@@ -283,11 +283,19 @@ about_external_id(const Row *row, KsDraft *draft)
 static void
 about_workspace(const Row *row, KsDraft *draft)
 {
-	draft->event.kind = row->old == NULL ? KS_ACTION_WORKSPACE_CREATE : KS_ACTION_WORKSPACE_UPDATE;
+	if (row->old == NULL)
+		draft->event.kind = KS_ACTION_WORKSPACE_CREATE;
+	else if (row->new != NULL && is_null(row, row->old, "purged_at") && !is_null(row, row->new, "purged_at"))
+		draft->event.kind = KS_ACTION_WORKSPACE_PURGE;
+	else if (row->new != NULL && is_null(row, row->old, "purge_after") && !is_null(row, row->new, "purge_after"))
+		draft->event.kind = KS_ACTION_WORKSPACE_OFFBOARD;
+	else
+		draft->event.kind = KS_ACTION_WORKSPACE_UPDATE;
 	(void) get_uuid(row, "id", draft->event.workspace);
 	(void) get_uuid(row, "id", draft->event.object);
 	add_text(row, draft, "slug", "slug");
 	add_text(row, draft, "status", "status");
+	add_text(row, draft, "purge_after", "purge_after");
 }
 
 /* A removal leaves the row as a tombstone. */
@@ -318,6 +326,66 @@ about_grant(const Row *row, KsDraft *draft)
 		KS_ACTION_GRANT_ADD : KS_ACTION_GRANT_REVOKE;
 	add_text(row, draft, "grantee", "role_name");
 	add_text(row, draft, "profile", "profile");
+}
+
+static void
+about_api_key(const Row *row, KsDraft *draft)
+{
+	bool		was_valid = row->old != NULL && is_null(row, row->old, "revoked_at");
+	bool		valid = row->new != NULL && is_null(row, row->new, "revoked_at");
+
+	if (!valid)
+		draft->event.kind = KS_ACTION_APIKEY_REVOKE;
+	else
+		draft->event.kind = was_valid ? KS_ACTION_APIKEY_ROTATE : KS_ACTION_APIKEY_CREATE;
+	(void) get_uuid(row, "workspace_id", draft->event.workspace);
+	(void) get_uuid(row, "id", draft->event.object);
+	add_text(row, draft, "api_key", "name");
+	add_text(row, draft, "key_prefix", "prefix");
+	add_text(row, draft, "key_role", "role");
+	add_text(row, draft, "environments", "environments");
+	add_text(row, draft, "providers", "providers");
+	add_text(row, draft, "creator", "created_by");
+	add_text(row, draft, "expires_at", "expires_at");
+}
+
+static void
+about_key_secret(const Row *row, KsDraft *draft)
+{
+	draft->event.kind = row->new == NULL ? KS_ACTION_APIKEY_REVOKE : KS_ACTION_APIKEY_ROTATE;
+	(void) get_uuid(row, "workspace_id", draft->event.workspace);
+	(void) get_uuid(row, "key_id", draft->event.object);
+	add_text(row, draft, "key_prefix", "prefix");
+	add_text(row, draft, "valid_until", "valid_until");
+}
+
+static void
+about_invitation(const Row *row, KsDraft *draft)
+{
+	if (row->new == NULL || !is_null(row, row->new, "cancelled_at"))
+		draft->event.kind = KS_ACTION_MEMBER_UNINVITE;
+	else
+		draft->event.kind = is_null(row, row->new, "accepted_at") ? KS_ACTION_MEMBER_INVITE : KS_ACTION_MEMBER_ACCEPT;
+	(void) get_uuid(row, "workspace_id", draft->event.workspace);
+	(void) get_uuid(row, "id", draft->event.object);
+	add_text(row, draft, "email", "email");
+	add_text(row, draft, "member_role", "role");
+	add_text(row, draft, "expires_at", "expires_at");
+	add_text(row, draft, "accepted_by", "accepted_by");
+}
+
+static void
+about_share(const Row *row, KsDraft *draft)
+{
+	bool		valid = row->new != NULL && is_null(row, row->new, "revoked_at");
+
+	draft->event.kind = valid ? KS_ACTION_CREDENTIAL_SHARE : KS_ACTION_CREDENTIAL_UNSHARE;
+	(void) get_uuid(row, "workspace_id", draft->event.workspace);
+	(void) get_uuid(row, "credential_id", draft->event.object);
+	(void) get_uuid(row, "owner", draft->event.owner);
+	add_text(row, draft, "owner", "owner");
+	add_text(row, draft, "grantee", "grantee");
+	add_text(row, draft, "until", "until");
 }
 
 static void
@@ -383,6 +451,10 @@ static const AuditedTable tables[] = {
 	{"workspaces", about_workspace, false},
 	{"members", about_member, false},
 	{"profile_grants", about_grant, false},
+	{"api_keys", about_api_key, false},
+	{"api_key_secrets", about_key_secret, false},
+	{"invitations", about_invitation, false},
+	{"credential_shares", about_share, false},
 	{"provider_definitions", about_definition, false},
 	{"provider_configs", about_configuration, false},
 	{"workspace_keys", about_key, false},
@@ -405,6 +477,15 @@ get_roles(KsActor *actor)
 	InitFunctionCallInfoData(*fcinfo, NULL, 0, InvalidOid, NULL, NULL);
 	actor->session_role = get_role_oid(NameStr(*DatumGetName(session_user(fcinfo))), true);
 	actor->source = KS_SOURCE_ANONYMOUS;
+}
+
+/* What the verb itself says. */
+static void
+add_detail_of(const KsVerb *verb, KsDraft *draft)
+{
+	for (int i = 0; i < verb->detail.n; i++)
+		ks_detail_add_bytes(&draft->detail, verb->detail.pairs[i].key, verb->detail.pairs[i].value,
+							verb->detail.pairs[i].value_len);
 }
 
 /* Writes the entry of one row.  By hand means: by no function of the API. */
@@ -430,7 +511,10 @@ write_row(const AuditedTable *table, const Row *row)
 					  row->old == NULL ? "insert" : row->new == NULL ? "delete" : "update");
 	}
 	else
+	{
+		add_detail_of(verb, &draft);
 		ks_draft_why(&draft, verb->reason, verb->context);
+	}
 	ks_draft_finish(&draft);
 	ks_change_write(&draft.event, false);
 }
@@ -495,6 +579,8 @@ ks_change_row(TriggerData *data)
 
 	if (table->of_credential && verb != NULL && verb->changing)
 		collect_row(verb, table, &row);
+	else if (table->about == about_key_secret && verb != NULL && row.old == NULL)
+		return;					/* the entry of its key has its prefix */
 	else
 		write_row(table, &row);
 }
@@ -527,9 +613,7 @@ write_verb(KsVerb *verb, const KsCredential *credential, int32 version, int *nex
 		hex[2 * KS_DIGEST_LEN] = '\0';
 		ks_detail_add(&draft.detail, psprintf("digest.%d", one->version), hex);
 	}
-	for (int i = 0; i < verb->detail.n; i++)
-		ks_detail_add_bytes(&draft.detail, verb->detail.pairs[i].key, verb->detail.pairs[i].value,
-							verb->detail.pairs[i].value_len);
+	add_detail_of(verb, &draft);
 	ks_detail_add(&draft.detail, "changed", verb->columns.data);
 	ks_draft_why(&draft, verb->reason, verb->context);
 	ks_draft_finish(&draft);

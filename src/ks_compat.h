@@ -118,6 +118,14 @@ extern PGDLLEXPORT void _PG_init(void);
 #define ks_json_lexer(json, len) makeJsonLexContextCstringLen(json, (int) (len), PG_UTF8, true)
 #endif
 
+/* PostgreSQL 16 looks up a setting by its name for others, too. */
+#if PG_VERSION_NUM >= 160000
+#define ks_find_setting(name) find_option(name, false, true, 0)
+#else
+#define ks_find_setting(name) ks_find_setting_in_list(name)
+#define KS_FIND_SETTING_IN_LIST 1
+#endif
+
 /* PostgreSQL 16 asks for the owner of any object in one function. */
 #if PG_VERSION_NUM >= 160000
 #define ks_table_ownercheck(table, role) object_ownercheck(RelationRelationId, table, role)

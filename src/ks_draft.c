@@ -4,7 +4,7 @@
  *	  An event while it is composed: who, from where, why, about what.
  *
  * A reveal composes one, so what does not change in a session is kept: names
- * of roles until the catalog says otherwise, and the client's address.
+ * of roles until the catalog says otherwise.
  *
  *-------------------------------------------------------------------------
  */
@@ -20,6 +20,7 @@
 #include "ks_draft.h"
 #include "ks_error.h"
 #include "ks_event.h"
+#include "ks_request.h"
 #include "ks_text.h"
 
 /* An event always fits: its texts are names, but for the detail. */
@@ -93,28 +94,18 @@ copy_role_name(Oid role, int slot, char name[NAMEDATALEN])
 	memcpy(name, known->name, NAMEDATALEN);
 }
 
-/*
- * Where the client is: its address without the port, or "local"; NULL in a
- * background process.  It is that of the session for good.
- */
-static const char *
-client_address(void)
+/* What the request's headers say, in an authenticator's session: claims. */
+static void
+add_request(KsDetail *detail)
 {
-	static char address[64];
+	KsRequest	request;
 
-	if (MyProcPort == NULL)
-		return NULL;
-	if (address[0] == '\0')
-	{
-		LOCAL_FCINFO(fcinfo, 0);
-		Datum		inet;
-
-		InitFunctionCallInfoData(*fcinfo, NULL, 0, InvalidOid, NULL, NULL);
-		inet = inet_client_addr(fcinfo);
-		strlcpy(address, fcinfo->isnull ? "local" : TextDatumGetCString(DirectFunctionCall1(network_host, inet)),
-				sizeof(address));
-	}
-	return address;
+	if (!ks_identity_is_authenticator() || !ks_request_headers(&request))
+		return;
+	if (request.forwarded_for != NULL)
+		ks_detail_add(detail, "claimed_addr", ks_draft_cut(request.forwarded_for, (int) strlen(request.forwarded_for)));
+	if (request.user_agent != NULL)
+		ks_detail_add(detail, "claimed_user_agent", ks_draft_cut(request.user_agent, (int) strlen(request.user_agent)));
 }
 
 void
@@ -126,6 +117,7 @@ ks_draft_begin(KsDraft *draft, uint16 kind, const KsActor *actor)
 	draft->detail.n = 0;
 	draft->detail.full = false;
 	draft->detail.len = 0;
+	draft->creator[0] = '\0';
 	if (actor == NULL)
 	{
 		ks_identity_actor(&now);
@@ -148,9 +140,15 @@ ks_draft_begin(KsDraft *draft, uint16 kind, const KsActor *actor)
 	draft->event.relation = "";
 	ks_event_context(&draft->event.context);
 
-	ks_detail_add(&draft->detail, "client_addr", client_address());
+	ks_detail_add(&draft->detail, "client_addr", ks_request_client_address());
 	ks_detail_add(&draft->detail, "application_name", application_name);
 	ks_detail_add(&draft->detail, "session_user", draft->session);
+	if (actor->delegated)
+	{
+		ks_text_from_uuid(actor->on_behalf_of, draft->creator);
+		ks_detail_add(&draft->detail, "key_creator", draft->creator);
+	}
+	add_request(&draft->detail);
 }
 
 void
@@ -210,9 +208,26 @@ ks_draft_why(KsDraft *draft, const char *reason, const Jsonb *context)
 		add_context(&draft->detail, context);
 }
 
+/*
+ * An API key acts for its creator, unless the verb has said for whom it does.
+ */
+static void
+add_on_behalf_of(KsDraft *draft)
+{
+	if (draft->creator[0] == '\0')
+		return;
+	for (int i = 0; i < draft->detail.n; i++)
+	{
+		if (strcmp(draft->detail.pairs[i].key, "on_behalf_of") == 0)
+			return;
+	}
+	ks_detail_add(&draft->detail, "on_behalf_of", draft->creator);
+}
+
 void
 ks_draft_finish(KsDraft *draft)
 {
+	add_on_behalf_of(draft);
 	draft->event.detail_len = ks_detail_encode(&draft->detail, draft->encoded, sizeof(draft->encoded));
 	draft->event.detail = draft->encoded;
 	if (draft->event.detail_len == 0 && draft->detail.n > 0)

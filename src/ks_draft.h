@@ -27,6 +27,7 @@ typedef struct KsDraft
 	char		role[NAMEDATALEN];
 	char		session[NAMEDATALEN];
 	char		owner[37];
+	char		creator[37];	/* of the API key that acts; empty otherwise */
 	uint8		encoded[KS_DETAIL_MAX];
 } KsDraft;
 

@@ -149,6 +149,26 @@ ks_error_conflict(int expected, int actual)
  * A name is taken.
  */
 void
+ks_error_limited(const char *limit, int retry_after, bool over_http)
+{
+	char	   *detail = psprintf("{\"limit\": \"%s\", \"retry_after\": %d}", limit, retry_after);
+
+	if (over_http)
+		ereport(ERROR,
+				errcode(MAKE_SQLSTATE('P', 'G', 'R', 'S', 'T')),
+				errmsg_internal("{\"code\": \"PT429\", \"message\": \"too many attempts\", "
+								"\"details\": \"{\\\"limit\\\": \\\"%s\\\", \\\"retry_after\\\": %d}\", "
+								"\"hint\": \"Try again in %d seconds.\"}", limit, retry_after, retry_after),
+				errdetail_internal("{\"status\": 429, \"headers\": {\"Retry-After\": \"%d\", "
+								   "\"Cache-Control\": \"no-store\"}}", retry_after));
+	ereport(ERROR,
+			errcode(KS_ERRCODE_LIMITED),
+			errmsg("too many attempts"),
+			errdetail_internal("%s", detail),
+			errhint("Try again in %d seconds.", retry_after));
+}
+
+void
 ks_error_duplicate(const char *what, const char *detail)
 {
 	ereport(ERROR,

@@ -20,6 +20,7 @@
 
 #define KS_ERRCODE_NOT_FOUND	MAKE_SQLSTATE('P','T','4','0','4')
 #define KS_ERRCODE_CONFLICT		MAKE_SQLSTATE('P','T','4','0','9')
+#define KS_ERRCODE_LIMITED		MAKE_SQLSTATE('P','T','4','2','9')
 #define KS_ERRCODE_SEALED		MAKE_SQLSTATE('P','T','4','2','3')
 #define KS_ERRCODE_NO_LOG		MAKE_SQLSTATE('P','T','4','2','4')
 
@@ -51,6 +52,13 @@ KS_NORETURN extern void ks_error_no_log(const char *detail, const char *hint) KS
 
 /* PT409: the caller expected another version. */
 KS_NORETURN extern void ks_error_conflict(int expected, int actual) KS_NORETURN_END;
+
+/*
+ * PT429: limit names what was reached, a constant word; retry_after is in
+ * seconds.  DETAIL is JSON.  over_http: the error takes PostgREST's own form
+ * (SQLSTATE PGRST), which can carry a Retry-After header.
+ */
+KS_NORETURN extern void ks_error_limited(const char *limit, int retry_after, bool over_http) KS_NORETURN_END;
 
 /* 23505: message is a constant phrase; detail (may be NULL) is for the caller. */
 KS_NORETURN extern void ks_error_duplicate(const char *what, const char *detail) KS_NORETURN_END;

@@ -10,6 +10,8 @@
  */
 #include "ks_guc.h"
 
+#include <ctype.h>
+
 #include "utils/guc.h"
 #include "utils/varlena.h"
 
@@ -21,6 +23,13 @@ bool		ks_hints = true;
 int			ks_max_value_size = 64 * 1024;
 char	   *ks_authenticators = NULL;
 char	   *ks_trusted_definers = NULL;
+char	   *ks_jwt_keys_file = NULL;
+char	   *ks_jwt_issuer = NULL;
+char	   *ks_jwt_audience = NULL;
+bool		ks_trust_claims = false;
+char	   *ks_platform_service = NULL;
+int			ks_auth_failures_per_minute = 30;
+uint64		ks_role_lists_generation = 1;
 int			ks_max_databases = 8;
 int			ks_audit_ring_size = 1024;
 int			ks_audit_timeout = 5000;
@@ -55,6 +64,36 @@ check_role_list(char **newval, void **extra pg_attribute_unused(),
 	list_free(names);
 	pfree(copy);
 	return ok;
+}
+
+static void
+role_list_changed(const char *newval, void *extra)
+{
+	(void) newval;
+	(void) extra;
+	ks_role_lists_generation++;
+}
+
+/* Accepts a uuid in its canonical form, or nothing. */
+static bool
+check_uuid(char **newval, void **extra pg_attribute_unused(),
+		   GucSource source pg_attribute_unused())
+{
+	const char *word = *newval;
+
+	if (word[0] == '\0')
+		return true;
+	for (int i = 0; i < 36; i++)
+	{
+		bool		is_hyphen = i == 8 || i == 13 || i == 18 || i == 23;
+
+		if (is_hyphen ? word[i] != '-' : !isxdigit((unsigned char) word[i]))
+		{
+			GUC_check_errdetail("A uuid such as 01234567-89ab-cdef-0123-456789abcdef is expected.");
+			return false;
+		}
+	}
+	return word[36] == '\0';
 }
 
 static void
@@ -139,12 +178,12 @@ define_identity_settings(void)
 							    /* short_desc */ "Lists login roles that many users share.",
 							    /* long_desc */ "Administrators can name the login roles through which others are "
 							   "served, such as PostgREST's. The login role says nothing about the "
-							   "user there, so that it gives no identity.",
+							   "user there: who calls is taken from the token in request.headers.",
 							    /* valueAddr */ &ks_authenticators,
 							    /* bootValue */ "",
 							    /* context */ PGC_SIGHUP,
 							    /* flags */ GUC_LIST_INPUT,
-							    /* hooks */ check_role_list, NULL, NULL);
+							    /* hooks */ check_role_list, role_list_changed, NULL);
 
 	DefineCustomStringVariable( /* name */ "keystone.trusted_definers",
 							    /* short_desc */ "Lists roles whose SECURITY DEFINER functions act for the caller.",
@@ -155,7 +194,77 @@ define_identity_settings(void)
 							    /* bootValue */ "",
 							    /* context */ PGC_SIGHUP,
 							    /* flags */ GUC_LIST_INPUT,
-							    /* hooks */ check_role_list, NULL, NULL);
+							    /* hooks */ check_role_list, role_list_changed, NULL);
+
+	DefineCustomBoolVariable( /* name */ "keystone.trust_claims",
+							  /* short_desc */ "Believes request.jwt.claims in the sessions of authenticators.",
+							  /* long_desc */ "Administrators who cannot give Keystone the keys of their tokens can "
+							 "let it believe what PostgREST says of them. SQL that is injected into "
+							 "such a session before the first call can be anybody; off by default.",
+							  /* valueAddr */ &ks_trust_claims,
+							  /* bootValue */ false,
+							  /* context */ PGC_SIGHUP,
+							  /* flags */ 0,
+							  /* hooks */ NULL, NULL, NULL);
+
+	DefineCustomStringVariable( /* name */ "keystone.platform_service",
+							    /* short_desc */ "Sets the principal that becomes a member of every new workspace.",
+							    /* long_desc */ "Administrators of a platform can have one service, such as a "
+							   "collector, added to each workspace with the role service. The members of "
+							   "the workspace see it and can remove it.",
+							    /* valueAddr */ &ks_platform_service,
+							    /* bootValue */ "",
+							    /* context */ PGC_SIGHUP,
+							    /* flags */ 0,
+							    /* hooks */ check_uuid, NULL, NULL);
+
+	DefineCustomIntVariable( /* name */ "keystone.auth_failures_per_minute",
+							 /* short_desc */ "Sets how many failed authentications are answered one by one.",
+							 /* long_desc */ "Administrators can bound guessing at tokens: after so many failures in "
+							"a minute for one key prefix or one client address, further failures are "
+							"refused with PT429 and only counted. A valid token is never refused.",
+							 /* valueAddr */ &ks_auth_failures_per_minute,
+							 /* bootValue, minValue, maxValue */ 30, 1, 1000000,
+							 /* context */ PGC_SIGHUP,
+							 /* flags */ 0,
+							 /* hooks */ NULL, NULL, NULL);
+}
+
+static void
+define_jwt_settings(void)
+{
+	DefineCustomStringVariable( /* name */ "keystone.jwt_keys_file",
+							    /* short_desc */ "Sets the file with the keys that verify JSON Web Tokens.",
+							    /* long_desc */ "Administrators can give the secret of HS256 tokens, as a line of "
+							   "text, or a JWK Set (RFC 7517) with keys for RS256, PS256, ES256, EdDSA "
+							   "and HS256. The file must belong to the server's user, without access "
+							   "for others, or to root, with at most read access for the group. A "
+							   "reload reads it again. Without it no JWT is believed.",
+							    /* valueAddr */ &ks_jwt_keys_file,
+							    /* bootValue */ "",
+							    /* context */ PGC_SIGHUP,
+							    /* flags */ GUC_SUPERUSER_ONLY,
+							    /* hooks */ NULL, NULL, NULL);
+
+	DefineCustomStringVariable( /* name */ "keystone.jwt_issuer",
+							    /* short_desc */ "Sets the issuer that JSON Web Tokens must name.",
+							    /* long_desc */ "Administrators should set it when the keys sign for more than one "
+							   "issuer. Empty accepts any, and tokens without one.",
+							    /* valueAddr */ &ks_jwt_issuer,
+							    /* bootValue */ "",
+							    /* context */ PGC_SIGHUP,
+							    /* flags */ 0,
+							    /* hooks */ NULL, NULL, NULL);
+
+	DefineCustomStringVariable( /* name */ "keystone.jwt_audience",
+							    /* short_desc */ "Sets the audience that JSON Web Tokens must name.",
+							    /* long_desc */ "Administrators should set it when the issuer makes tokens for other "
+							   "services, too. Empty accepts any, and tokens without one.",
+							    /* valueAddr */ &ks_jwt_audience,
+							    /* bootValue */ "",
+							    /* context */ PGC_SIGHUP,
+							    /* flags */ 0,
+							    /* hooks */ NULL, NULL, NULL);
 }
 
 /*
@@ -321,6 +430,7 @@ ks_guc_init(void)
 	define_audit_settings();
 	define_vault_settings();
 	define_identity_settings();
+	define_jwt_settings();
 
 	/* A misspelt setting in the configuration is reported and dropped. */
 	MarkGUCPrefixReserved("keystone");

@@ -23,6 +23,15 @@ extern bool ks_hints;
 extern int	ks_max_value_size;	/* bytes (shown in kB) */
 extern char *ks_authenticators; /* comma-separated role names */
 extern char *ks_trusted_definers;	/* comma-separated role names */
+extern char *ks_jwt_keys_file;	/* path, empty when unset */
+extern char *ks_jwt_issuer;		/* empty: any */
+extern char *ks_jwt_audience;	/* empty: any */
+extern bool ks_trust_claims;
+extern char *ks_platform_service;	/* a principal's uuid, empty when unset */
+extern int	ks_auth_failures_per_minute;
+
+/* Counts up whenever one of the two lists of roles is set. */
+extern uint64 ks_role_lists_generation;
 
 extern int	ks_max_databases;
 extern int	ks_audit_ring_size; /* kB */

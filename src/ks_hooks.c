@@ -9,10 +9,12 @@
  * its place.  A record may carry a secret when
  *
  *	- the current statement's text, or that of a prepared statement which it
- *	  executes, calls a function that takes a secret,
+ *	  executes, calls a function that takes a secret, holds an API key or a JSON
+ *	  Web Token, or sets request.headers, as PostgREST's does,
  *	- such a function was entered during the current statement, or
- *	- the record's own texts call one: the query of a context line, of another
- *	  session in a deadlock report, of a session that crashed.
+ *	- the record's own texts do: the query of a context line, of another
+ *	  session in a deadlock report, of a session that crashed; the parameters
+ *	  that were bound.
  *
  * Text is looked at word by word, not parsed: also inside literals and
  * comments, where a DO block or an EXECUTE has its statements.  When in doubt
@@ -43,7 +45,7 @@
 /* Longest gap between a function's name and its parenthesis that is searched. */
 #define GAP_MAX		1024
 
-#define WITHHELD_WHY	"it calls a Keystone function that takes a secret"
+#define WITHHELD_WHY	"it calls a Keystone function that takes a secret, or holds a token"
 
 /* Arguments in the text that takes a statement's place in pg_stat_activity. */
 #define REDACTED		"(<redacted>)"
@@ -53,6 +55,21 @@ static const char *const secret_functions[] = {
 	"store", "rotate", "import_env", "encrypt", "encrypt_text", "blind_index",
 	"authenticate", "accept_invitation", "import_bundle", "limit_refund"
 };
+
+/* What a statement that holds a token is taken to call. */
+#define TOKEN_FUNCTION	"authenticate"
+
+/* An API key begins so, and with KEY_DIGITS hexadecimal digits and "_". */
+#define KEY_MARK		"ks_"
+#define KEY_DIGITS		12
+
+/* A JSON Web Token begins so: with {" in base64url.  At least JWT_LETTERS more
+ * and "." follow. */
+#define JWT_MARK		"eyJ"
+#define JWT_LETTERS		10
+
+/* The setting in which PostgREST gives the tokens of a request. */
+#define TOKEN_SETTING	"request.headers"
 
 static emit_log_hook_type prev_emit_log_hook = NULL;
 static post_parse_analyze_hook_type prev_post_parse_analyze_hook = NULL;
@@ -157,6 +174,61 @@ mentions_keystone(const char *text)
 }
 
 /*
+ * Whether an API key, or the beginning of one that was cut, stands anywhere in
+ * the text: what comes before it may be an escape, such as \n.
+ */
+static bool
+has_api_key(const char *text)
+{
+	while ((text = strstr(text, KEY_MARK)) != NULL)
+	{
+		text += strlen(KEY_MARK);
+		if (strspn(text, "0123456789abcdefABCDEF") == KEY_DIGITS && text[KEY_DIGITS] == '_' &&
+			isxdigit((unsigned char) text[KEY_DIGITS + 1]))
+			return true;
+	}
+	return false;
+}
+
+static bool
+has_jwt(const char *text)
+{
+	while ((text = strstr(text, JWT_MARK)) != NULL)
+	{
+		size_t		len;
+
+		text += strlen(JWT_MARK);
+		for (len = 0; isalnum((unsigned char) text[len]) || text[len] == '_' || text[len] == '-'; len++)
+			;
+		if (len >= JWT_LETTERS && text[len] == '.')
+			return true;
+		text += len;
+	}
+	return false;
+}
+
+/*
+ * Whether the text sets the setting that has tokens, which may be bound.  Who
+ * reads it with current_setting() does not.
+ */
+static bool
+sets_token(const char *text)
+{
+	const char *word = text;
+	size_t		len;
+
+	if (strcasestr(text, TOKEN_SETTING) == NULL)
+		return false;
+	while ((len = next_word(&word)) > 0)
+	{
+		if (word_is(word, len, "set_config") || word_is(word, len, "set"))
+			return true;
+		word += len;
+	}
+	return false;
+}
+
+/*
  * The first function that takes a secret and is called in the text, or NULL.
  * Its qualification is not looked at: a text that mentions the schema rarely
  * calls a function of the same name in another one, and then loses a log line.
@@ -167,7 +239,11 @@ find_secret_call(const char *text)
 	const char *word = text;
 	size_t		len;
 
-	if (text == NULL || !mentions_keystone(text))
+	if (text == NULL)
+		return NULL;
+	if (has_api_key(text) || has_jwt(text) || sets_token(text))
+		return TOKEN_FUNCTION;
+	if (!mentions_keystone(text))
 		return NULL;
 
 	while ((len = next_word(&word)) > 0)

@@ -4,9 +4,9 @@
  *	  The housekeeper: the background process that does for a database what
  *	  can be done later.
  *
- * It publishes checkpoints outside the database, counts reveals, destroys what
- * was deleted long enough ago, and notes expiries in the audit log.  What must
- * always hold:
+ * It publishes checkpoints outside the database, counts reveals and notes when
+ * API keys were used, destroys what was deleted or offboarded long enough ago,
+ * and notes expiries in the audit log.  What must always hold:
  *
  *	- each piece of work is one short transaction, and what it remembers of its
  *	  progress is written in the same one; nothing is lost or done twice,
@@ -44,12 +44,17 @@
 #include "ks_change.h"
 #include "ks_guc.h"
 #include "ks_housekeeper.h"
+#include "ks_keys.h"
 #include "ks_session.h"
 #include "ks_signer.h"
+#include "ks_tenant.h"
+#include "ks_text.h"
 
 #define PUBLISH_MS			1000	/* at most between looks for a checkpoint */
 #define USAGE_BATCH			10000	/* entries in one transaction */
 #define PURGE_BATCH			100 /* credentials in one transaction */
+#define OFFBOARD_BATCH		100 /* workspaces that are looked at in one
+								 * transaction */
 #define EXPIRE_BATCH		100
 #define FAILURES_MAX		5	/* in a row */
 #define BACK_OFF_MAX		6	/* times that a delay is doubled */
@@ -173,7 +178,7 @@ publish_checkpoint(void)
 
 
 /*-------------------------------------------------------------------------
- * Counting reveals
+ * Counting reveals, and noting the use of API keys
  *-------------------------------------------------------------------------
  */
 
@@ -275,6 +280,21 @@ read_reveals(int64 after, int64 last, Reveals *reveals)
 	ks_spi_end(&spi);
 }
 
+static void
+add_uuids(KsArgs *args, Datum *uuids, int n)
+{
+	ks_arg_datum(args, true, UUIDARRAYOID,
+				 PointerGetDatum(construct_array(uuids, n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)));
+}
+
+static void
+add_times(KsArgs *args, Datum *times, int n)
+{
+	ks_arg_datum(args, true, TIMESTAMPTZARRAYOID,
+				 PointerGetDatum(construct_array(times, n, TIMESTAMPTZOID, sizeof(TimestampTz), FLOAT8PASSBYVAL,
+												 TYPALIGN_DOUBLE)));
+}
+
 /*
  * Adds them to the counters.  Credentials that are gone are left out.
  */
@@ -293,16 +313,95 @@ write_reveals(const Reveals *reveals)
 	};
 	KsArgs		args = {0};
 	KsSpi		spi;
-	int			n = reveals->n;
 
 	ks_spi_begin_write(&spi);
-	ks_arg_datum(&args, true, UUIDARRAYOID,
-				 PointerGetDatum(construct_array(reveals->workspaces, n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)));
-	ks_arg_datum(&args, true, UUIDARRAYOID,
-				 PointerGetDatum(construct_array(reveals->credentials, n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)));
-	ks_arg_datum(&args, true, TIMESTAMPTZARRAYOID,
-				 PointerGetDatum(construct_array(reveals->times, n, TIMESTAMPTZOID, sizeof(TimestampTz),
-												 FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)));
+	add_uuids(&args, reveals->workspaces, reveals->n);
+	add_uuids(&args, reveals->credentials, reveals->n);
+	add_times(&args, reveals->times, reveals->n);
+	(void) ks_spi_write(&plan, &args);
+	ks_spi_end(&spi);
+}
+
+/* When principals acted last, as some entries have it. */
+typedef struct Uses
+{
+	int			n;
+	Datum	   *principals;
+	Datum	   *times;
+} Uses;
+
+/* The actor as the bytes have it; false when that is no principal. */
+static bool
+get_actor(const KsEntry *entry, uint8 principal[KS_ID_LEN])
+{
+	char		word[37];
+
+	if (entry->actor_len != sizeof(word) - 1)
+		return false;
+	memcpy(word, entry->actor, entry->actor_len);
+	word[entry->actor_len] = '\0';
+	return ks_text_uuid(word, principal);
+}
+
+static void
+add_use(Uses *uses, const uint8 *bytes, size_t len)
+{
+	KsEntry		entry;
+	uint8		principal[KS_ID_LEN];
+
+	if (bytes == NULL || !ks_entry_decode(bytes, len, &entry) || !get_actor(&entry, principal))
+		return;
+	uses->principals[uses->n] = make_uuid(principal);
+	uses->times[uses->n] = TimestampTzGetDatum(entry.time - KS_UNIX_EPOCH_OFFSET);
+	uses->n++;
+}
+
+/* Reads the entries of API keys after one entry up to another. */
+static void
+read_uses(int64 after, int64 last, Uses *uses)
+{
+	static KsPlan plan = {.sql =
+		"SELECT e.entry FROM keystone_private.audit_entries e"
+		" JOIN keystone_private.api_keys k ON k.id = e.actor_id"
+		" WHERE e.seq > $1 AND e.seq <= $2"
+	};
+	KsArgs		args = {0};
+	KsSpi		spi;
+	int			rows;
+
+	uses->n = 0;
+	ks_spi_begin(&spi);
+	ks_arg_bigint(&args, true, after);
+	ks_arg_bigint(&args, true, last);
+	rows = (int) ks_spi_read(&plan, &args);
+	MemoryContextSwitchTo(spi.caller);
+	uses->principals = palloc((rows + 1) * sizeof(Datum));
+	uses->times = palloc((rows + 1) * sizeof(Datum));
+	for (int i = 0; i < rows; i++)
+	{
+		size_t		len = 0;
+		uint8	   *bytes = ks_col_bytes(&spi, i, 1, &len);
+
+		add_use(uses, bytes, len);
+	}
+	ks_spi_end(&spi);
+}
+
+static void
+write_uses(const Uses *uses)
+{
+	static KsPlan plan = {.sql =
+		"INSERT INTO keystone_private.principal_usage AS u (principal_id, last_used_at)"
+		" SELECT k.id, max(r.at) FROM unnest($1, $2) AS r (principal_id, at)"
+		" JOIN keystone_private.api_keys k ON k.id = r.principal_id GROUP BY k.id"
+		" ON CONFLICT (principal_id) DO UPDATE SET last_used_at = greatest(u.last_used_at, excluded.last_used_at)"
+	};
+	KsArgs		args = {0};
+	KsSpi		spi;
+
+	ks_spi_begin_write(&spi);
+	add_uuids(&args, uses->principals, uses->n);
+	add_times(&args, uses->times, uses->n);
 	(void) ks_spi_write(&plan, &args);
 	ks_spi_end(&spi);
 }
@@ -314,12 +413,16 @@ count_usage(void)
 	int64		newest_seq = ks_audit_last_seq();
 	int64		last = Min(newest_seq, position + USAGE_BATCH);
 	Reveals		reveals;
+	Uses		uses;
 
 	if (last <= position)
 		return false;
 	read_reveals(position, last, &reveals);
 	if (reveals.n > 0)
 		write_reveals(&reveals);
+	read_uses(position, last, &uses);
+	if (uses.n > 0)
+		write_uses(&uses);
 	set_usage_position(last);
 	return last < newest_seq;
 }
@@ -335,15 +438,13 @@ count_usage(void)
  * palloc'd.  Returns how many.
  */
 static int
-lock_credentials(KsPlan *plan, int limit, KsCredential **credentials)
+lock_credentials(KsPlan *plan, const KsArgs *args, KsCredential **credentials)
 {
-	KsArgs		args = {0};
 	KsSpi		spi;
 	int			n;
 
 	ks_spi_begin_write(&spi);
-	ks_arg_int(&args, true, limit);
-	n = (int) ks_spi_write(plan, &args);
+	n = (int) ks_spi_write(plan, args);
 	*credentials = MemoryContextAllocZero(spi.caller, Max(n, 1) * sizeof(KsCredential));
 	for (int i = 0; i < n; i++)
 	{
@@ -368,21 +469,16 @@ lock_deleted(KsCredential **credentials)
 		" WHERE deleted_at IS NOT NULL AND destroyed_at IS NULL AND destroy_after < clock_timestamp()"
 		" ORDER BY destroy_after LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED"
 	};
+	KsArgs		args = {0};
 
-	return lock_credentials(&plan, PURGE_BATCH, credentials);
+	ks_arg_int(&args, true, PURGE_BATCH);
+	return lock_credentials(&plan, &args, credentials);
 }
 
-/*
- * A verb of ours: each credential gets one entry, credential.destroy.
- */
-static Datum
-destroy_deleted(FunctionCallInfo fcinfo pg_attribute_unused(), KsVerb *verb)
+/* Each gets one entry, credential.destroy. */
+static void
+destroy_all(KsVerb *verb, const KsCredential *credentials, int n)
 {
-	KsCredential *credentials;
-	int			n = lock_deleted(&credentials);
-
-	ks_identity_actor(&verb->call.actor);
-	verb->entered = true;
 	for (int i = 0; i < n; i++)
 	{
 		ks_verb_credential(verb, &credentials[i], 0);
@@ -391,6 +487,24 @@ destroy_deleted(FunctionCallInfo fcinfo pg_attribute_unused(), KsVerb *verb)
 		ks_store_destroy(&credentials[i], 0);
 		ks_change_end(verb, &credentials[i], 0);
 	}
+}
+
+/* Verbs of ours have no caller. */
+static void
+enter_verb(KsVerb *verb)
+{
+	ks_identity_actor(&verb->call.actor);
+	verb->entered = true;
+}
+
+static Datum
+destroy_deleted(FunctionCallInfo fcinfo pg_attribute_unused(), KsVerb *verb)
+{
+	KsCredential *credentials;
+	int			n = lock_deleted(&credentials);
+
+	enter_verb(verb);
+	destroy_all(verb, credentials, n);
 	return BoolGetDatum(n == PURGE_BATCH);
 }
 
@@ -399,6 +513,161 @@ purge_deleted(void)
 {
 	return DatumGetBool(ks_verb_run(NULL, KS_ACTION_CREDENTIAL_DESTROY, destroy_deleted));
 }
+
+
+/*-------------------------------------------------------------------------
+ * Workspaces whose time has come
+ *-------------------------------------------------------------------------
+ */
+
+/* Ids of workspaces whose time is over, those longest so first; palloc'd. */
+static int
+find_offboarded(uint8 (**workspaces)[KS_ID_LEN])
+{
+	static KsPlan plan = {.sql =
+		"SELECT id FROM keystone.workspaces"
+		" WHERE purge_after IS NOT NULL AND purged_at IS NULL AND purge_after <= clock_timestamp()"
+		" ORDER BY purge_after LIMIT $1"
+	};
+	KsArgs		args = {0};
+	KsSpi		spi;
+	int			n;
+
+	ks_spi_begin(&spi);
+	ks_arg_int(&args, true, OFFBOARD_BATCH);
+	n = (int) ks_spi_read(&plan, &args);
+	*workspaces = MemoryContextAlloc(spi.caller, Max(n, 1) * KS_ID_LEN);
+	for (int i = 0; i < n; i++)
+		(void) ks_col_uuid(i, 1, (*workspaces)[i]);
+	ks_spi_end(&spi);
+	return n;
+}
+
+/*
+ * Locks a workspace that is to be purged, and its keys: from then on nothing is
+ * sealed for it.  False when somebody else holds one of these locks, when the
+ * offboarding was cancelled meanwhile, and for a row that was changed by hand.
+ */
+static bool
+lock_offboarded(const uint8 workspace[KS_ID_LEN], KsWorkspaceRow *row)
+{
+	static KsPlan plan = {.sql =
+		"SELECT " KS_WORKSPACE_COLUMNS " FROM keystone.workspaces w WHERE w.id = $1"
+		" AND w.purge_after <= clock_timestamp() AND w.purged_at IS NULL FOR NO KEY UPDATE SKIP LOCKED"
+	};
+	KsArgs		args = {0};
+	KsSpi		spi;
+	bool		locked;
+
+	ks_spi_begin_write(&spi);
+	ks_arg_uuid(&args, workspace);
+	locked = ks_spi_write(&plan, &args) == 1 && ks_workspace_read(&spi, 0, 1, row);
+	ks_spi_end(&spi);
+	return locked && ks_keys_try_lock(workspace);
+}
+
+/*
+ * What of a workspace is left to destroy.  A batch begins where the last one
+ * ended, so that what is destroyed already is not read again and again.  That
+ * is no more than a hint: at the end it is forgotten.
+ */
+static int
+lock_remaining(const uint8 workspace[KS_ID_LEN], int limit, KsCredential **credentials)
+{
+	static KsPlan plan = {.sql =
+		"SELECT workspace_id, id FROM keystone_private.credentials"
+		" WHERE workspace_id = $1 AND id > $2 AND destroyed_at IS NULL"
+		" ORDER BY id LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED"
+	};
+	static uint8 last_workspace[KS_ID_LEN];
+	static uint8 last_id[KS_ID_LEN];
+	KsArgs		args = {0};
+	int			n;
+
+	if (memcmp(last_workspace, workspace, KS_ID_LEN) != 0)
+		memset(last_id, 0, KS_ID_LEN);
+	memcpy(last_workspace, workspace, KS_ID_LEN);
+	ks_arg_uuid(&args, workspace);
+	ks_arg_uuid(&args, last_id);
+	ks_arg_int(&args, true, limit);
+	n = lock_credentials(&plan, &args, credentials);
+	if (n == limit)
+		memcpy(last_id, (*credentials)[n - 1].id, KS_ID_LEN);
+	else
+		memset(last_id, 0, KS_ID_LEN);
+	return n;
+}
+
+/* Whether all of it is destroyed; what somebody has locked is not. */
+static bool
+is_empty(const uint8 workspace[KS_ID_LEN])
+{
+	static KsPlan plan = {.sql =
+		"SELECT 1 FROM keystone_private.credentials WHERE workspace_id = $1 AND destroyed_at IS NULL LIMIT 1"
+	};
+	KsArgs		args = {0};
+	KsSpi		spi;
+	bool		empty;
+
+	ks_spi_begin(&spi);
+	ks_arg_uuid(&args, workspace);
+	empty = ks_spi_read(&plan, &args) == 0;
+	ks_spi_end(&spi);
+	return empty;
+}
+
+/*
+ * Destroys at most so many credentials of a workspace, and when none is left
+ * its keys as well: then it is purged.  Returns how many.
+ */
+static int
+purge_workspace(KsVerb *verb, const uint8 workspace[KS_ID_LEN], int limit)
+{
+	KsWorkspaceRow row;
+	KsCredential *credentials;
+	int			n;
+
+	if (!lock_offboarded(workspace, &row))
+		return 0;
+	n = lock_remaining(workspace, limit, &credentials);
+	destroy_all(verb, credentials, n);
+	if (n < limit && is_empty(workspace))
+	{
+		ks_keys_shred(workspace);
+		row.purged = true;
+		row.purged_at = GetCurrentTimestamp();
+		ks_tenant_write_workspace(&row, NULL);
+	}
+	return n;
+}
+
+static Datum
+purge_workspaces(FunctionCallInfo fcinfo pg_attribute_unused(), KsVerb *verb)
+{
+	uint8		(*workspaces)[KS_ID_LEN];
+	int			n = find_offboarded(&workspaces);
+	int			left = PURGE_BATCH;
+
+	enter_verb(verb);
+	for (int i = 0; i < n && left > 0; i++)
+		left -= purge_workspace(verb, workspaces[i], left);
+	return BoolGetDatum(left == 0);
+}
+
+/* Not in a sealed vault: rows are neither verified nor written there. */
+static bool
+purge_offboarded(void)
+{
+	if (!ks_keyring_has_mac_key())
+		return false;
+	return DatumGetBool(ks_verb_run(NULL, KS_ACTION_CREDENTIAL_DESTROY, purge_workspaces));
+}
+
+
+/*-------------------------------------------------------------------------
+ * Credentials that expire
+ *-------------------------------------------------------------------------
+ */
 
 static int
 lock_expired(KsCredential **credentials)
@@ -410,8 +679,10 @@ lock_expired(KsCredential **credentials)
 		" AND c.expires_at IS DISTINCT FROM u.expiry_noticed"
 		" ORDER BY c.expires_at LIMIT $1 FOR NO KEY UPDATE OF c SKIP LOCKED"
 	};
+	KsArgs		args = {0};
 
-	return lock_credentials(&plan, EXPIRE_BATCH, credentials);
+	ks_arg_int(&args, true, EXPIRE_BATCH);
+	return lock_credentials(&plan, &args, credentials);
 }
 
 static void
@@ -476,6 +747,7 @@ static Task tasks[] = {
 	{.activity = "publishing checkpoints", .run = find_checkpoint, .committed = publish_checkpoint, .publishes = true},
 	{.activity = "counting reveals", .run = count_usage},
 	{.activity = "destroying deleted credentials", .run = purge_deleted},
+	{.activity = "purging offboarded workspaces", .run = purge_offboarded},
 	{.activity = "noting expired credentials", .run = note_expiries},
 };
 

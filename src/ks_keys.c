@@ -225,6 +225,37 @@ ks_keys_current(const uint8 workspace[KS_ID_LEN], KsWrappedKey *key)
 	ks_spi_end(&spi);
 }
 
+bool
+ks_keys_try_lock(const uint8 workspace[KS_ID_LEN])
+{
+	static KsPlan lock = {.sql =
+		"SELECT version FROM keystone_private.workspace_keys WHERE workspace_id = $1 FOR UPDATE SKIP LOCKED"
+	};
+	static KsPlan all = {.sql = "SELECT version FROM keystone_private.workspace_keys WHERE workspace_id = $1"};
+	KsArgs		args = {0};
+	KsSpi		spi;
+	bool		locked;
+
+	ks_spi_begin_write(&spi);
+	ks_arg_uuid(&args, workspace);
+	locked = ks_spi_write(&lock, &args) == ks_spi_read(&all, &args);
+	ks_spi_end(&spi);
+	return locked;
+}
+
+void
+ks_keys_shred(const uint8 workspace[KS_ID_LEN])
+{
+	static KsPlan plan = {.sql = "DELETE FROM keystone_private.workspace_keys WHERE workspace_id = $1"};
+	KsArgs		args = {0};
+	KsSpi		spi;
+
+	ks_spi_begin_write(&spi);
+	ks_arg_uuid(&args, workspace);
+	(void) ks_spi_write(&plan, &args);
+	ks_spi_end(&spi);
+}
+
 int64
 ks_keys_pending_rewraps(const char *root_key)
 {

@@ -29,6 +29,14 @@ extern void ks_keys_create(const uint8 workspace[KS_ID_LEN]);
  */
 extern void ks_keys_current(const uint8 workspace[KS_ID_LEN], KsWrappedKey *key);
 
+/* Locks all keys of a workspace, so that nothing is sealed by them until the
+ * transaction ends.  Does not wait: false when somebody holds one. */
+extern bool ks_keys_try_lock(const uint8 workspace[KS_ID_LEN]);
+
+/* Destroys them: what they have sealed does not open any more, in no backup
+ * without them either. */
+extern void ks_keys_shred(const uint8 workspace[KS_ID_LEN]);
+
 /* How many keys another root key than this one wraps. */
 extern int64 ks_keys_pending_rewraps(const char *root_key);
 

@@ -20,18 +20,12 @@
  */
 #include "postgres.h"
 
-#include <fcntl.h>
-#include <limits.h>
-#include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include "miscadmin.h"
 #include "utils/memutils.h"
 #include "utils/ps_status.h"
 
 #include "ks_error.h"
 #include "ks_guc.h"
+#include "ks_keyfile.h"
 #include "ks_keyring.h"
 #include "ks_launcher_keys.h"
 #include "ks_mem.h"
@@ -113,118 +107,21 @@ make_key_text(void)
 	return got;
 }
 
-/*
- * Reads what is there.  Returns the result of the last read(): 0 at the end,
- * -1 with errno, or a positive number when the buffer is full.
- */
-static ssize_t
-read_key_text(int fd, KeyText *got)
-{
-	ssize_t		n;
-
-	do
-	{
-		n = read(fd, got->text + got->len, KS_ROOT_KEYRING_BYTES_MAX + 1 - got->len);
-		if (n > 0)
-			got->len += n;
-	} while ((n > 0 && got->len <= KS_ROOT_KEYRING_BYTES_MAX) || (n < 0 && errno == EINTR));
-	return n;
-}
-
 
 /*-------------------------------------------------------------------------
  * keystone.root_key_file
  *-------------------------------------------------------------------------
  */
 
-/*
- * What is wrong with the owner or the permissions, or NULL.  The rules are
- * those of ssl_key_file.
- */
-static const char *
-check_ownership(const struct stat *st)
-{
-	if (st->st_uid != geteuid() && st->st_uid != 0)
-		return "belongs neither to the server's user nor to root";
-	if (st->st_uid == geteuid() && (st->st_mode & (S_IRWXG | S_IRWXO)) != 0)
-		return "is accessible by its group or by others";
-	if (st->st_uid != geteuid() && (st->st_mode & (S_IWGRP | S_IXGRP | S_IRWXO)) != 0)
-		return "belongs to root, and gives its group more than read access, or others any";
-	return NULL;
-}
-
-/*
- * What is wrong with the place of the opened file, or NULL.  Links are
- * followed in both names: a base backup takes what lies in the directory.
- */
-static const char *
-check_place(const char *path, const struct stat *opened)
-{
-	char		file[PATH_MAX];
-	char		data[PATH_MAX];
-	struct stat st;
-
-	if (realpath(path, file) == NULL || realpath(DataDir, data) == NULL ||
-		stat(file, &st) != 0 ||
-		st.st_dev != opened->st_dev || st.st_ino != opened->st_ino)
-		return "was replaced while it was being read";
-	if (path_is_prefix_of_path(data, file))
-		return "lies inside the data directory";
-	return NULL;
-}
-
-/*
- * Checks an opened file and reads it.  Returns what is wrong, or NULL.
- * Everything is asked of the descriptor, so that a file that was checked is
- * the file that is read.
- */
-static const char *
-read_checked(const char *path, int fd, KeyText *got)
-{
-	struct stat st;
-	const char *problem;
-
-	if (fstat(fd, &st) != 0)
-		return "could not be examined";
-	if (!S_ISREG(st.st_mode))
-		return "is not a regular file";
-	problem = check_place(path, &st);
-	if (problem == NULL)
-		problem = check_ownership(&st);
-	if (problem != NULL)
-		return problem;
-
-	if (read_key_text(fd, got) < 0)
-		return "could not be read";
-	if (got->len == 0)
-		return "is empty";
-	if (got->len > KS_ROOT_KEYRING_BYTES_MAX)
-		return "is longer than a root keyring can be";
-	return NULL;
-}
-
 static void
 load_from_file(const char *path)
 {
 	KeyText		got = make_key_text();
 	const char *place = psprintf(": \"%s\"", path);
-	const char *problem;
-	int			fd;
+	const char *problem = ks_keyfile_read(path, got.text, KS_ROOT_KEYRING_BYTES_MAX + 1, &got.len);
 
-	/* a FIFO in the wrong place must not block the launcher */
-	fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	if (fd >= 0)
-	{
-		problem = read_checked(path, fd, &got);
-		close(fd);
-	}
-	else if (errno == ENOENT || errno == ENOTDIR)
-		problem = "does not exist";
-	else if (errno == EACCES || errno == EPERM)
-		problem = "is not readable by the server's user";
-	else
-		problem = "could not be opened";
-
+	if (problem == NULL && got.len > KS_ROOT_KEYRING_BYTES_MAX)
+		problem = "is longer than a root keyring can be";
 	if (problem != NULL)
 		seal(psprintf("keystone.root_key_file %s%s", problem, place));
 	else

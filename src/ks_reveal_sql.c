@@ -22,6 +22,7 @@
 #include "ks_error.h"
 #include "ks_http.h"
 #include "ks_mem.h"
+#include "ks_request.h"
 #include "ks_text.h"
 #include "ks_value.h"
 #include "ks_vault_args.h"
@@ -31,11 +32,13 @@
 /*
  * Before a value is given out: the vault is open, and the reveal can be
  * recorded, which it cannot on a standby, nor in a copy that was not accepted.
+ * Nor is a value given to a GET, which a browser sends for any page, and which
+ * may be cached and logged on its way.
  */
 static void
 begin_reveal(void)
 {
-	if (RecoveryInProgress())
+	if (RecoveryInProgress() || (ks_identity_is_authenticator() && ks_request_is_read()))
 		ks_error_read_only();
 	ks_keyring_require_open();
 	ks_change_require();
@@ -84,49 +87,60 @@ get_scope(FunctionCallInfo fcinfo, int n, KsName *name)
 		ks_error_invalid("scope", "own, shared or any", NULL);
 }
 
+/*
+ * Both names stand in the log when somebody uses what its owner shared: the
+ * caller as the actor, and for whom.
+ */
+static void
+add_owner(KsDetail *detail, const KsReveal *wanted, char owner[37])
+{
+	if (!wanted->shared)
+		return;
+	ks_text_from_uuid(wanted->credential.owner, owner);
+	ks_detail_add(detail, "on_behalf_of", owner);
+}
+
+/* The value that is wanted, or a field of it, recorded; or the refusal. */
+static Datum
+give(KsVerb *verb, KsReveal *wanted, text *field)
+{
+	bool		revealed = ks_vault_reveal(&verb->call, wanted);
+	char	   *owner = palloc(37); /* also for the entry of an error */
+
+	if (wanted->seen)
+		ks_verb_credential(verb, &wanted->credential, wanted->sealed.version);
+	add_owner(&verb->detail, wanted, owner);
+	if (!revealed)
+		ks_vault_raise(&wanted->problem);
+	ks_verb_record(verb, KS_OUTCOME_OK, &wanted->credential, &wanted->sealed);
+	return value_result(&wanted->value, field);
+}
+
 static Datum
 reveal(FunctionCallInfo fcinfo, KsVerb *verb)
 {
 	KsMembership member;
-	KsName		name = {0};
-	KsCredential credential;
-	KsSealed	sealed;
-	KsValue		value;
-	KsProblem	problem = {0};
+	KsReveal	wanted = {0};
+	KsName	   *name = &wanted.name;
 	const uint8 *owner = ks_arg_get_uuid_or_null(fcinfo, 5);
-	int32		version = ks_arg_get_version(fcinfo, 3, "version");
-	char	   *given;
 
+	wanted.version = ks_arg_get_version(fcinfo, 3, "version");
 	ks_verb_enter_known(verb, KS_PROFILE_CLIENT);
-	given = ks_text_name("name", ks_arg_get_text(fcinfo, 1, "name"), KS_NAME_MAX);
-	name.folded_name = ks_text_fold(given);
-	name.environment = ks_get_environment(fcinfo, 2);
-	get_scope(fcinfo, 6, &name);
+	name->folded_name = ks_text_fold(ks_text_name("name", ks_arg_get_text(fcinfo, 1, "name"), KS_NAME_MAX));
+	name->environment = ks_get_environment(fcinfo, 2);
+	get_scope(fcinfo, 6, name);
 	ks_verb_extra(verb, fcinfo, 7);
 	begin_reveal();
 	ks_membership(&verb->call, ks_arg_get_text_or_null(fcinfo, 0), &member);
-
-	/*
-	 * Somebody else's personal credential is looked up like one's own, so
-	 * that "none" and "not yours" take the same path; it is not given.
-	 */
 	memcpy(verb->workspace, member.workspace, KS_ID_LEN);
-	name.workspace = member.workspace;
-	name.owner = owner != NULL ? owner : verb->call.actor.principal;
+	name->workspace = member.workspace;
+	name->owner = owner != NULL ? owner : verb->call.actor.principal;
 	if (owner != NULL)
 	{
-		name.own = true;
-		name.shared = false;
+		name->own = true;
+		name->shared = false;
 	}
-	if (!ks_store_find(&name, version, &credential, &sealed))
-		ks_error_not_found(NULL);
-	ks_verb_credential(verb, &credential, sealed.version);
-	if (owner != NULL && memcmp(owner, verb->call.actor.principal, KS_ID_LEN) != 0)
-		ks_error_not_found(NULL);
-	if (!ks_vault_reveal(&verb->call, &credential, &sealed, &value, &problem))
-		ks_vault_raise(&problem);
-	ks_verb_record(verb, KS_OUTCOME_OK, &credential, &sealed);
-	return value_result(&value, ks_arg_get_text_or_null(fcinfo, 4));
+	return give(verb, &wanted, ks_arg_get_text_or_null(fcinfo, 4));
 }
 
 PG_FUNCTION_INFO_V1(ks_fn_reveal);
@@ -140,25 +154,15 @@ ks_fn_reveal(PG_FUNCTION_ARGS)
 static Datum
 reveal_by_id(FunctionCallInfo fcinfo, KsVerb *verb)
 {
-	KsCredential credential;
-	KsSealed	sealed;
-	KsValue		value;
-	KsProblem	problem = {0};
-	int32		version = ks_arg_get_version(fcinfo, 1, "version");
-	const uint8 *id;
+	KsReveal	wanted = {0};
 
+	wanted.version = ks_arg_get_version(fcinfo, 1, "version");
 	ks_verb_enter_known(verb, KS_PROFILE_CLIENT);
 	ks_verb_extra(verb, fcinfo, 3);
 	begin_reveal();
-	id = ks_arg_get_uuid(fcinfo, 0, "credential");
-	memcpy(verb->object, id, KS_ID_LEN);
-	if (!ks_store_find_id(id, version, &credential, &sealed))
-		ks_error_not_found(NULL);
-	ks_verb_credential(verb, &credential, sealed.version);
-	if (!ks_vault_reveal(&verb->call, &credential, &sealed, &value, &problem))
-		ks_vault_raise(&problem);
-	ks_verb_record(verb, KS_OUTCOME_OK, &credential, &sealed);
-	return value_result(&value, ks_arg_get_text_or_null(fcinfo, 2));
+	wanted.id = ks_arg_get_uuid(fcinfo, 0, "credential");
+	memcpy(verb->object, wanted.id, KS_ID_LEN);
+	return give(verb, &wanted, ks_arg_get_text_or_null(fcinfo, 2));
 }
 
 PG_FUNCTION_INFO_V1(ks_fn_reveal_by_id);
@@ -178,18 +182,27 @@ typedef struct Batch
 	KsTicket	ticket;			/* of the last entry */
 } Batch;
 
-/* Puts the entry of one reveal; found: there is such a credential. */
+/* Puts the entry of one reveal.  The ticket of a refusal that is only counted
+ * is not waited for. */
 static void
-put_revealed(Batch *batch, const uint8 *id, bool found, const KsCredential *credential,
-			 const KsSealed *sealed, const KsProblem *problem)
+put_revealed(Batch *batch, const KsReveal *wanted)
 {
-	if (problem->sqlstate == 0)
+	KsVerb	   *verb = batch->verb;
+	int			pairs = verb->detail.n;
+	size_t		len = verb->detail.len;
+	char		owner[37];
+
+	add_owner(&verb->detail, wanted, owner);
+	if (wanted->problem.sqlstate == 0)
 	{
-		ks_verb_put(batch->verb, KS_OUTCOME_OK, credential, sealed, &batch->ticket);
+		ks_verb_put(verb, KS_OUTCOME_OK, &wanted->credential, &wanted->sealed, &batch->ticket);
 		batch->waiting = true;
 	}
-	else if (ks_verb_put_refusal(batch->verb, problem->sqlstate, found ? credential : NULL, id, &batch->ticket))
+	else if (ks_verb_put_refusal(verb, wanted->problem.sqlstate, wanted->seen ? &wanted->credential : NULL,
+								 wanted->id, &batch->ticket))
 		batch->waiting = true;
+	verb->detail.n = pairs;
+	verb->detail.len = len;
 }
 
 /* Before anything is given out: what was put last is durable, and so is all
@@ -201,50 +214,58 @@ wait_for_batch(Batch *batch)
 		(void) ks_event_wait(&batch->ticket);
 }
 
-/* One row of reveal_many() or reveal_env(). */
-static void
-add_revealed(Batch *batch, const uint8 *id)
+/* Why one value among many is not given, for the caller and for the server log. */
+static char *
+describe_problem(const KsProblem *problem)
 {
-	KsCredential credential;
-	KsSealed	sealed;
-	KsValue		value;
-	KsProblem	problem = {0};
+	if (problem->reason != NULL)
+		ereport(LOG,
+				errcode(problem->sqlstate),
+				errmsg("a credential could not be revealed: %s", problem->message),
+				errdetail_log("%s", problem->reason),
+				errhidestmt(true));
+	return psprintf("%s %s", unpack_sql_state(problem->sqlstate), problem->message);
+}
+
+/*
+ * One row of reveal_many() or reveal_env().  name is what was asked for when
+ * that was no id: then a credential that the caller may not see is no more
+ * than that name.
+ */
+static void
+add_revealed(Batch *batch, KsReveal *wanted, const char *name)
+{
 	Datum		values[5] = {0};
-	bool		nulls[5] = {false, true, true, true, true};
-	bool		found;
+	bool		nulls[5] = {true, true, true, true, true};
 
-	values[0] = ks_uuid_datum(id);
-	found = ks_store_find_id(id, 0, &credential, &sealed);
-	if (!found)
+	if (ks_vault_reveal(&batch->verb->call, wanted))
 	{
-		problem.sqlstate = KS_ERRCODE_NOT_FOUND;
-		problem.message = "no such object";
-	}
-	else if (ks_vault_reveal(&batch->verb->call, &credential, &sealed, &value, &problem))
-	{
-		values[3] = PointerGetDatum(cstring_to_text_with_len(value.data, (int) value.len));
+		values[3] = PointerGetDatum(cstring_to_text_with_len(wanted->value.data, (int) wanted->value.len));
 		nulls[3] = false;
-		ks_secret_wipe(value.data);
+		ks_secret_wipe(wanted->value.data);
 	}
-	put_revealed(batch, id, found, &credential, &sealed, &problem);
+	put_revealed(batch, wanted);
 
-	/* Who may not see the credential has PT404, and no name. */
-	if (problem.sqlstate != KS_ERRCODE_NOT_FOUND)
+	if (wanted->seen || wanted->id != NULL)
 	{
-		values[1] = CStringGetTextDatum(credential.name);
-		values[2] = Int32GetDatum(sealed.version);
+		values[0] = ks_uuid_datum(wanted->seen ? wanted->credential.id : wanted->id);
+		nulls[0] = false;
+	}
+	else
+	{
+		values[1] = CStringGetTextDatum(name);
+		nulls[1] = false;
+	}
+	if (wanted->problem.sqlstate != KS_ERRCODE_NOT_FOUND)
+	{
+		values[1] = CStringGetTextDatum(wanted->credential.name);
+		values[2] = Int32GetDatum(wanted->sealed.version);
 		nulls[1] = nulls[2] = false;
 	}
-	if (problem.sqlstate != 0)
+	if (wanted->problem.sqlstate != 0)
 	{
-		values[4] = CStringGetTextDatum(psprintf("%s %s", unpack_sql_state(problem.sqlstate), problem.message));
+		values[4] = CStringGetTextDatum(describe_problem(&wanted->problem));
 		nulls[4] = false;
-		if (problem.reason != NULL)
-			ereport(LOG,
-					errcode(problem.sqlstate),
-					errmsg("a credential could not be revealed: %s", problem.message),
-					errdetail_log("%s", problem.reason),
-					errhidestmt(true));
 	}
 	ks_set_add(&batch->set, values, nulls);
 	if (!nulls[3])
@@ -260,8 +281,9 @@ add_all_revealed(Batch *batch, const uint8 (*ids)[KS_ID_LEN], int n)
 	for (int i = 0; i < n; i++)
 	{
 		MemoryContext old = MemoryContextSwitchTo(work);
+		KsReveal	wanted = {.id = ids[i]};
 
-		add_revealed(batch, ids[i]);
+		add_revealed(batch, &wanted, NULL);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(work);
 		CHECK_FOR_INTERRUPTS();
@@ -303,20 +325,6 @@ ks_fn_reveal_many(PG_FUNCTION_ARGS)
 	return ks_verb_run(fcinfo, KS_ACTION_CREDENTIAL_REVEAL, reveal_many);
 }
 
-/* A row of reveal_env() for a name that is not there. */
-static void
-add_missing(Batch *batch, const char *name)
-{
-	Datum		values[5] = {0};
-	bool		nulls[5] = {true, false, true, true, false};
-
-	values[1] = CStringGetTextDatum(name);
-	values[4] = CStringGetTextDatum("PT404 no such object");
-	if (ks_verb_put_refusal(batch->verb, KS_ERRCODE_NOT_FOUND, NULL, NULL, &batch->ticket))
-		batch->waiting = true;
-	ks_set_add(&batch->set, values, nulls);
-}
-
 /* The named part of an environment, in the order asked. */
 static void
 add_named(Batch *batch, const KsMembership *member, const char *environment, Datum names)
@@ -329,20 +337,19 @@ add_named(Batch *batch, const KsMembership *member, const char *environment, Dat
 	for (int i = 0; i < n; i++)
 	{
 		char	   *given = ks_text_name("names", DatumGetTextPP(elements[i]), KS_NAME_MAX);
-		KsName		name = {
-			.workspace = member->workspace,
-			.environment = environment,
-			.folded_name = ks_text_fold(given),
-			.owner = batch->verb->call.actor.principal,
-			.own = true,
-			.shared = true,
+		KsReveal	wanted = {
+			.name = {
+				.workspace = member->workspace,
+				.environment = environment,
+				.folded_name = ks_text_fold(given),
+				.owner = batch->verb->call.actor.principal,
+				.own = true,
+				.shared = true,
+			},
 		};
-		KsCredential credential;
 
-		if (ks_store_find(&name, 0, &credential, NULL))
-			add_all_revealed(batch, (const uint8 (*)[KS_ID_LEN]) &credential.id, 1);
-		else
-			add_missing(batch, given);
+		add_revealed(batch, &wanted, given);
+		CHECK_FOR_INTERRUPTS();
 	}
 }
 
@@ -351,8 +358,17 @@ static int
 list_environment(const KsCall *call, const KsMembership *member, const char *environment,
 				 uint8 (**ids)[KS_ID_LEN])
 {
-	int			n = ks_store_list(member->workspace, environment, call->actor.principal, ids);
+	KsMembership any_provider = *member;
+	Datum		providers = (Datum) 0;
+	int			n;
 
+	*ids = NULL;
+	any_provider.providers = NULL;
+	if (!ks_within_limits(&any_provider, environment, NULL))
+		return 0;
+	if (member->providers != NULL)
+		providers = ks_name_list_datum(member->providers);
+	n = ks_store_list(member->workspace, environment, call->actor.principal, providers, ids);
 	if (n > KS_REVEAL_MANY_MAX)
 		ks_error_invalid("environment",
 						 psprintf("one of at most %d credentials when it is taken as a whole", KS_REVEAL_MANY_MAX), NULL);
@@ -423,24 +439,23 @@ typedef struct ExportedLine
 static void
 read_exported(Batch *batch, const uint8 *id, ExportedLine *line)
 {
-	KsCredential credential;
-	KsSealed	sealed;
-	KsProblem	problem = {0};
+	KsReveal	wanted = {.id = id};
+	KsCredential named;
 
-	if (!ks_store_find_id(id, 0, &credential, &sealed))
+	/* The name comes first: a value that has no line is not revealed. */
+	if (!ks_store_find_id(id, 0, &named, NULL))
 		return;
-	line->name = credential.name;
-	if (!is_dotenv_name(credential.name))
+	line->name = named.name;
+	if (!is_dotenv_name(named.name))
 	{
 		line->why = "the name does not fit dotenv";
 		return;
 	}
-	if (!ks_vault_reveal(&batch->verb->call, &credential, &sealed, &line->value, &problem))
-	{
-		line->why = psprintf("%s %s", unpack_sql_state(problem.sqlstate), problem.message);
-		line->value.data = NULL;
-	}
-	put_revealed(batch, id, true, &credential, &sealed, &problem);
+	if (ks_vault_reveal(&batch->verb->call, &wanted))
+		line->value = wanted.value;
+	else
+		line->why = psprintf("%s %s", unpack_sql_state(wanted.problem.sqlstate), wanted.problem.message);
+	put_revealed(batch, &wanted);
 }
 
 static Datum
@@ -518,6 +533,23 @@ ks_fn_export_env(PG_FUNCTION_ARGS)
 
 /* Looking up */
 
+/* Ids of the personal credentials of a workspace that are shared with the caller, as uuid[]. */
+static Datum
+shared_with(const KsCall *call, const uint8 workspace[KS_ID_LEN])
+{
+	KsShare    *shares;
+	int			n = ks_shares(call, &shares);
+	Datum	   *ids = palloc_extended(Max(n, 1) * sizeof(Datum), MCXT_ALLOC_HUGE);
+	int			kept = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		if (memcmp(shares[i].workspace, workspace, KS_ID_LEN) == 0 && ks_is_shared(call, &shares[i]))
+			ids[kept++] = ks_uuid_datum(shares[i].credential);
+	}
+	return PointerGetDatum(construct_array(ids, kept, UUIDOID, KS_ID_LEN, false, TYPALIGN_CHAR));
+}
+
 PG_FUNCTION_INFO_V1(ks_fn_resolve);
 /* resolve(workspace, provider, kind, environment) returns record */
 Datum
@@ -526,27 +558,31 @@ ks_fn_resolve(PG_FUNCTION_ARGS)
 	KsCall		call;
 	KsMembership member;
 	KsCredential credential;
+	KsProblem	problem;
 	KsProvider	provider;
+	KsResolve	wanted = {0};
 	text	   *kind = ks_arg_get_text_or_null(fcinfo, 2);
-	char	   *provider_name;
-	char	   *environment;
 	Datum		values[5];
 	bool		nulls[5] = {false, false, false, false, false};
 
 	ks_enter_known(&call, KS_PROFILE_CLIENT);
-	provider_name = ks_text_name("provider", ks_arg_get_text(fcinfo, 1, "provider"), KS_PROVIDER_MAX);
-	environment = ks_get_environment(fcinfo, 3);
+	wanted.provider = ks_text_name("provider", ks_arg_get_text(fcinfo, 1, "provider"), KS_PROVIDER_MAX);
+	wanted.environment = ks_get_environment(fcinfo, 3);
+	wanted.kind = kind != NULL ? text_to_cstring(kind) : NULL;
 	ks_membership(&call, ks_arg_get_text_or_null(fcinfo, 0), &member);
 	ks_require(&member, KS_PERM_VIEW);
-	if (!ks_store_resolve(member.workspace, environment, provider_name,
-						  kind != NULL ? text_to_cstring(kind) : NULL, call.actor.principal, &credential))
+	wanted.workspace = member.workspace;
+	wanted.owner = call.actor.principal;
+	wanted.others = shared_with(&call, member.workspace);
+	if (!ks_store_resolve(&wanted, &credential) ||
+		!ks_vault_may(&call, &credential, KS_ACCESS_SEE, &member, &problem))
 		ks_error_not_found(NULL);
 
 	values[0] = ks_uuid_datum(credential.id);
 	values[1] = CStringGetTextDatum(credential.name);
 	values[2] = Int32GetDatum(credential.current_version);
 	values[3] = BoolGetDatum(credential.personal);
-	values[4] = CStringGetTextDatum(ks_tenant_provider(member.workspace, provider_name, &provider) ?
+	values[4] = CStringGetTextDatum(ks_tenant_provider(member.workspace, wanted.provider, &provider) ?
 									provider.mode : "hosted");
 	return ks_row_result(fcinfo, values, nulls);
 }
@@ -560,6 +596,7 @@ ks_fn_credential_id(PG_FUNCTION_ARGS)
 	KsMembership member;
 	KsName		name = {0};
 	KsCredential credential;
+	KsProblem	problem;
 	bool		personal = ks_arg_get_bool(fcinfo, 3, "personal");
 
 	ks_enter_known(&call, KS_PROFILE_CLIENT);
@@ -571,7 +608,8 @@ ks_fn_credential_id(PG_FUNCTION_ARGS)
 	name.owner = call.actor.principal;
 	name.own = personal;
 	name.shared = !personal;
-	if (!ks_store_find(&name, 0, &credential, NULL))
+	if (!ks_store_find(&name, 0, &credential, NULL) ||
+		!ks_vault_may(&call, &credential, KS_ACCESS_SEE, &member, &problem))
 		ks_error_not_found(NULL);
 	return ks_uuid_datum(credential.id);
 }

@@ -6,7 +6,7 @@
  *
  * The cache holds the rights of each principal that this backend has served
  * and the profiles of all roles.  It is valid until an invalidation of one of
- * the four tables, and for one state of the keyring: what was read while
+ * the tables that they come from, and for one state of the keyring: what was read while
  * nothing could be verified must not be used when it can.  The flag is set
  * before the tables are read, so that an invalidation that arrives while
  * reading makes the next call read again.
@@ -23,6 +23,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
+#include "utils/timestamp.h"
 
 #include "ks_args.h"
 #include "ks_error.h"
@@ -67,15 +68,29 @@ typedef enum Trust
 	TRUST_VERIFIED				/* what has a valid HMAC */
 } Trust;
 
-/* All memberships of one principal. */
+/* What one principal may do. */
 typedef struct Rights
 {
 	struct Rights *next;
 	uint8		principal[KS_ID_LEN];
+	KsPrincipalState state;
+	const char *kind;			/* constant; NULL when absent */
+	bool		key_ends;		/* an API key that expires */
+	TimestampTz key_end;
 	int			n;
 	KsMembership *members;		/* ordered by workspace id */
 	int		   *by_slug;		/* indexes into members, ordered by slug */
+	int			n_shares;
+	struct Share *shares;		/* with this principal, ordered by credential */
 } Rights;
+
+/* A personal credential shared with a principal. */
+typedef struct Share
+{
+	KsShare		is;
+	bool		ends;
+	TimestampTz until;
+} Share;
 
 typedef struct ProfileGrant
 {
@@ -91,8 +106,16 @@ static Rights *cached_rights = NULL;
 static int	cached_principals = 0;
 static ProfileGrant *cached_grants = NULL;
 static int	cached_grants_n = -1;	/* -1: not loaded */
-static Oid	watched[4];			/* the tables whose invalidation drops the
+static Oid	watched[7];			/* the tables whose invalidation drops the
 								 * cache */
+
+/* The profiles of the current role, as last asked for. */
+static struct
+{
+	bool		valid;
+	Oid			role;
+	uint32		profiles;
+}			cached_profiles;
 
 /* The principal of the login role, as last looked up. */
 static struct
@@ -153,6 +176,7 @@ forget_cache(void)
 	cached_grants = NULL;
 	cached_grants_n = -1;
 	cached_login.valid = false;
+	cached_profiles.valid = false;
 	if (cache_context != NULL)
 		MemoryContextReset(cache_context);
 }
@@ -184,6 +208,9 @@ watch_relations(void)
 	watched[1] = get_relname_relid("workspaces", public);
 	watched[2] = get_relname_relid("members", public);
 	watched[3] = get_relname_relid("profile_grants", private);
+	watched[4] = get_relname_relid("external_ids", private);
+	watched[5] = get_relname_relid("api_keys", private);
+	watched[6] = get_relname_relid("credential_shares", public);
 }
 
 /* Memberships of database roles decide about profiles. */
@@ -243,45 +270,62 @@ believed(bool valid)
 
 /* Loading. */
 
-/* Whether a principal's row is there, believed and not disabled. */
-static bool
-principal_is_good(const uint8 *principal)
+static const Rights *rights_of(const uint8 *principal);
+static const KsMembership *find_by_id(const Rights *rights, const uint8 *workspace);
+
+/* Reads a principal's row. */
+static KsPrincipalState
+read_principal(const uint8 *principal, const char **kind)
 {
 	static KsPlan plan = {.sql = "SELECT " KS_PRINCIPAL_COLUMNS " FROM keystone.principals p WHERE p.id = $1"};
+	static const char *const kinds[] = {"user", "service", "api_key"};
+	KsPrincipalState state = KS_PRINCIPAL_ABSENT;
 	KsPrincipalRow row;
 	KsArgs		args = {0};
 	KsSpi		spi;
-	bool		good;
 
+	*kind = NULL;
 	ks_spi_begin(&spi);
 	ks_arg_uuid(&args, principal);
-	good = ks_spi_read(&plan, &args) == 1 &&
-		believed(ks_principal_read(&spi, 0, 1, &row)) && !row.disabled;
+	if (ks_spi_read(&plan, &args) == 1)
+	{
+		bool		good = believed(ks_principal_read(&spi, 0, 1, &row));
+
+		state = !good ? KS_PRINCIPAL_FORGED : row.disabled ? KS_PRINCIPAL_DISABLED : KS_PRINCIPAL_GOOD;
+		for (size_t i = 0; i < lengthof(kinds); i++)
+		{
+			if (strcmp(row.kind, kinds[i]) == 0)
+				*kind = kinds[i];
+		}
+	}
 	ks_spi_end(&spi);
-	return good;
+	return state;
 }
 
-/* Fills a membership from a row; false when the row gives nothing. */
+/*
+ * Fills a membership from the row of the workspace, whose columns begin at
+ * number first; false when that gives nothing.  valid: what else it depends
+ * on was.
+ */
 static bool
-read_membership(const KsSpi *spi, uint64 i, KsMembership *member)
+read_membership(const KsSpi *spi, uint64 i, int first, bool valid, const char *role_name,
+				uint32 extra_permissions, KsMembership *member)
 {
-	KsMemberRow row;
 	KsWorkspaceRow workspace;
-	bool		valid = ks_member_read(spi, i, 1, &row);
-	const NamedBits *role = find_name(roles, lengthof(roles), row.role);
+	const NamedBits *role = find_name(roles, lengthof(roles), role_name);
 
-	if (!ks_workspace_read(spi, i, 1 + KS_MEMBER_COLUMNS_N, &workspace))
+	if (!ks_workspace_read(spi, i, first, &workspace))
 		valid = false;
-	if (!believed(valid) || role == NULL || row.removed)
+	if (!believed(valid) || role == NULL)
 		return false;
 
 	memset(member, 0, sizeof(*member));
-	memcpy(member->workspace, row.workspace, KS_ID_LEN);
+	memcpy(member->workspace, workspace.id, KS_ID_LEN);
 	if (strlcpy(member->slug, workspace.slug, sizeof(member->slug)) >= sizeof(member->slug))
 		return false;
 	member->role = role->name;
 	member->usable = strcmp(workspace.status, "active") == 0 || strcmp(workspace.status, "trial") == 0;
-	member->permissions = role->bits | row.extra_permissions | KS_PERM_MEMBER;
+	member->permissions = role->bits | extra_permissions | KS_PERM_MEMBER;
 	member->personal = workspace.personal;
 	member->verified = cache_trust == TRUST_VERIFIED;
 	member->owner = member->verified && strcmp(role->name, "owner") == 0;
@@ -314,55 +358,214 @@ load_memberships(Rights *rights)
 	ks_arg_uuid(&args, rights->principal);
 	rows = ks_spi_read(&plan, &args);
 	rights->members = MemoryContextAllocHuge(cache_context, Max(rows, 1) * sizeof(KsMembership));
-	rights->by_slug = MemoryContextAllocHuge(cache_context, Max(rows, 1) * sizeof(int));
 	for (uint64 i = 0; i < rows; i++)
 	{
-		if (read_membership(&spi, i, &rights->members[rights->n]))
-		{
-			rights->by_slug[rights->n] = rights->n;
+		KsMemberRow row;
+		bool		valid = ks_member_read(&spi, i, 1, &row);
+
+		if (!row.removed &&
+			read_membership(&spi, i, 1 + KS_MEMBER_COLUMNS_N, valid, row.role, row.extra_permissions,
+							&rights->members[rights->n]))
 			rights->n++;
-		}
 		CHECK_FOR_INTERRUPTS();
 	}
 	ks_spi_end(&spi);
+}
+
+/* A copy of a list of names, NULL when it is not there. */
+static const KsNameList *
+copy_list(const KsNameList *list, MemoryContext context)
+{
+	MemoryContext old;
+	KsNameList *copy;
+
+	if (!list->present)
+		return NULL;
+	old = MemoryContextSwitchTo(context);
+	copy = palloc(sizeof(*copy));
+	*copy = *list;
+	copy->names = palloc(Max(list->n, 1) * sizeof(char *));
+	for (int i = 0; i < list->n; i++)
+		copy->names[i] = pstrdup(list->names[i]);
+	MemoryContextSwitchTo(old);
+	return copy;
+}
+
+/* An API key as its row says, with what its role would give. */
+typedef struct LoadedKey
+{
+	KsApiKeyRow row;
+	KsMembership member;
+} LoadedKey;
+
+/* Reads it; false when it gives nothing. */
+static bool
+read_key(const uint8 *principal, LoadedKey *key)
+{
+	static KsPlan plan = {.sql =
+		"SELECT " KS_API_KEY_COLUMNS ", " KS_WORKSPACE_COLUMNS
+		" FROM keystone_private.api_keys k JOIN keystone.workspaces w ON w.id = k.workspace_id"
+		" WHERE k.id = $1"
+	};
+	KsArgs		args = {0};
+	KsSpi		spi;
+	bool		good = false;
+
+	ks_spi_begin(&spi);
+	ks_arg_uuid(&args, principal);
+	if (ks_spi_read(&plan, &args) == 1)
+	{
+		bool		valid = ks_api_key_read(&spi, 0, 1, &key->row);
+
+		good = !key->row.revoked &&
+			read_membership(&spi, 0, 1 + KS_API_KEY_COLUMNS_N, valid, key->row.role, 0, &key->member);
+	}
+	ks_spi_end(&spi);
+	return good;
+}
+
+/*
+ * Cuts a key's rights to what its creator still has: nothing when the creator
+ * is no member any more.  One that is limited can have nothing that shows or
+ * changes what is outside its limits.
+ */
+static bool
+cut_key(LoadedKey *key)
+{
+	const KsMembership *creator = find_by_id(rights_of(key->row.creator), key->member.workspace);
+	KsMembership *member = &key->member;
+
+	if (creator == NULL || creator->key)
+		return false;
+	member->permissions &= creator->permissions;
+	if (key->row.environments.present || key->row.providers.present)
+		member->permissions &= KS_PERM_VIEW | KS_PERM_REVEAL | KS_PERM_STORE | KS_PERM_ROTATE | KS_PERM_MEMBER;
+	member->key = true;
+	member->owner = false;
+	return true;
+}
+
+static void
+add_key(Rights *rights, const LoadedKey *key)
+{
+	rights->key_ends = key->row.expires;
+	rights->key_end = key->row.expires_at;
+	rights->members = MemoryContextAlloc(cache_context, sizeof(KsMembership));
+	rights->members[0] = key->member;
+	rights->members[0].environments = copy_list(&key->row.environments, cache_context);
+	rights->members[0].providers = copy_list(&key->row.providers, cache_context);
+	rights->n = 1;
+}
+
+static int
+compare_shares(const void *a, const void *b)
+{
+	return memcmp(((const Share *) a)->is.credential, ((const Share *) b)->is.credential, KS_ID_LEN);
+}
+
+static void
+load_shares(Rights *rights)
+{
+	static KsPlan plan = {.sql =
+		"SELECT " KS_SHARE_COLUMNS " FROM keystone.credential_shares c"
+		" WHERE c.grantee = $1 AND c.revoked_at IS NULL"
+	};
+	KsArgs		args = {0};
+	KsSpi		spi;
+	uint64		rows;
+
+	ks_spi_begin(&spi);
+	ks_arg_uuid(&args, rights->principal);
+	rows = ks_spi_read(&plan, &args);
+	rights->shares = MemoryContextAllocHuge(cache_context, Max(rows, 1) * sizeof(Share));
+	for (uint64 i = 0; i < rows; i++)
+	{
+		KsShareRow	row;
+		Share	   *share = &rights->shares[rights->n_shares];
+
+		if (!believed(ks_share_read(&spi, i, 1, &row)))
+			continue;
+		memcpy(share->is.workspace, row.workspace, KS_ID_LEN);
+		memcpy(share->is.credential, row.credential, KS_ID_LEN);
+		memcpy(share->is.owner, row.owner, KS_ID_LEN);
+		share->ends = row.ends;
+		share->until = row.until;
+		rights->n_shares++;
+		CHECK_FOR_INTERRUPTS();
+	}
+	ks_spi_end(&spi);
+	qsort(rights->shares, rights->n_shares, sizeof(Share), compare_shares);
+}
+
+/* What has been read of a principal, before it enters the cache. */
+static void
+load_rights(const uint8 *principal, KsPrincipalState state, const char *kind, const LoadedKey *key)
+{
+	Rights	   *rights = MemoryContextAllocZero(cache_context, sizeof(Rights));
+
+	memcpy(rights->principal, principal, KS_ID_LEN);
+	rights->state = state;
+	rights->kind = kind;
+	if (key != NULL)
+		add_key(rights, key);
+	else if (state == KS_PRINCIPAL_GOOD && strcmp(kind, "api_key") != 0)
+		load_memberships(rights);
+	if (rights->n > 0)
+		load_shares(rights);
+
+	rights->by_slug = MemoryContextAllocHuge(cache_context, Max(rights->n, 1) * sizeof(int));
+	for (int i = 0; i < rights->n; i++)
+		rights->by_slug[i] = i;
 	qsort_arg(rights->by_slug, rights->n, sizeof(int), compare_slugs, rights->members);
+	rights->next = cached_rights;
+	cached_rights = rights;
+	cached_principals++;
 }
 
 /*
  * The rights of a principal, good until the next call into this room.  Work
- * memory is freed here; what stays lies in the cache's context.
+ * memory is freed here; what stays lies in the cache's context.  Those of an
+ * API key depend on its creator's, which are read before anything of the
+ * key's enters the cache: reading may make the cache start again.
  */
 static const Rights *
 rights_of(const uint8 *principal)
 {
 	MemoryContext work;
 	MemoryContext old;
-	Rights	   *rights;
+	KsPrincipalState state;
+	const char *kind;
+	LoadedKey	key;
+	bool		is_key;
 
 	refresh_cache();
-	for (rights = cached_rights; rights != NULL; rights = rights->next)
+	for (const Rights *rights = cached_rights; rights != NULL; rights = rights->next)
 	{
 		if (memcmp(rights->principal, principal, KS_ID_LEN) == 0)
 			return rights;
 	}
 
-	if (cached_principals >= CACHED_PRINCIPALS)
-		forget_cache();
-	rights = MemoryContextAllocZero(cache_context, sizeof(Rights));
-	memcpy(rights->principal, principal, KS_ID_LEN);
-
 	work = AllocSetContextCreate(CurrentMemoryContext, "keystone rights loading",
 								 ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(work);
-	if (principal_is_good(principal))
-		load_memberships(rights);
+	state = read_principal(principal, &kind);
+	is_key = state == KS_PRINCIPAL_GOOD && kind != NULL && strcmp(kind, "api_key") == 0 &&
+		read_key(principal, &key) && cut_key(&key);
+	if (kind == NULL && state == KS_PRINCIPAL_GOOD)
+		state = KS_PRINCIPAL_FORGED;
+	if (cached_principals >= CACHED_PRINCIPALS)
+		forget_cache();
+	load_rights(principal, state, kind, is_key ? &key : NULL);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(work);
+	return cached_rights;
+}
 
-	rights->next = cached_rights;
-	cached_rights = rights;
-	cached_principals++;
-	return rights;
+/* Whether what rights say holds at this moment: an API key may be over. */
+static bool
+is_current(const Rights *rights)
+{
+	return !rights->key_ends || GetCurrentTimestamp() < rights->key_end;
 }
 
 /*
@@ -448,6 +651,8 @@ profiles_of_role(Oid role)
 	uint32		result = 0;
 
 	refresh_cache();
+	if (cached_profiles.valid && cached_profiles.role == role)
+		return cached_profiles.profiles;
 	if (superuser_arg(role))
 		return KS_PROFILE_CLIENT | KS_PROFILE_WORKER | KS_PROFILE_AUDITOR |
 			KS_PROFILE_ADMIN | KS_PROFILE_MONITOR;
@@ -462,13 +667,65 @@ profiles_of_role(Oid role)
 	}
 	if (result & KS_PROFILE_WORKER)
 		result |= KS_PROFILE_CLIENT;
+	cached_profiles.role = role;
+	cached_profiles.profiles = result;
+	cached_profiles.valid = true;
 	return result;
+}
+
+/* Loader for ks_identity. */
+static bool
+principal_of_external(const char *external_id, uint8 principal[KS_ID_LEN])
+{
+	static KsPlan plan = {.sql =
+		"SELECT " KS_EXTERNAL_COLUMNS " FROM keystone_private.external_ids e WHERE e.external_id = $1"
+	};
+	KsExternalRow row;
+	KsArgs		args = {0};
+	KsSpi		spi;
+	bool		found;
+
+	refresh_cache();
+	ks_spi_begin(&spi);
+	ks_arg_text(&args, external_id);
+	found = ks_spi_read(&plan, &args) == 1 && believed(ks_external_read(&spi, 0, 1, &row));
+	ks_spi_end(&spi);
+	if (found)
+		memcpy(principal, row.principal, KS_ID_LEN);
+	return found;
+}
+
+/* Loader for ks_identity. */
+static const char *
+refuse_principal(const KsProof *proof)
+{
+	const Rights *rights = rights_of(proof->principal);
+	bool		is_key = rights->kind != NULL && strcmp(rights->kind, "api_key") == 0;
+
+	switch (rights->state)
+	{
+		case KS_PRINCIPAL_ABSENT:
+			return proof->source == KS_SOURCE_API_KEY ? "the API key is not valid" : NULL;
+		case KS_PRINCIPAL_DISABLED:
+			return "the principal is disabled";
+		case KS_PRINCIPAL_FORGED:
+			return "the principal's row is not valid";
+		case KS_PRINCIPAL_GOOD:
+			break;
+	}
+	if (proof->source != KS_SOURCE_API_KEY)
+		return is_key ? "the token names an API key" : NULL;
+	if (!is_key || rights->n == 0 || !is_current(rights))
+		return "the API key is not valid";
+	return NULL;
 }
 
 void
 ks_rights_init(void)
 {
-	ks_identity_set_loader(principal_of_role);
+	ks_identity_loader.principal_of_role = principal_of_role;
+	ks_identity_loader.principal_of_external = principal_of_external;
+	ks_identity_loader.refuse_principal = refuse_principal;
 }
 
 void
@@ -587,7 +844,7 @@ static const KsMembership *
 find_by_id(const Rights *rights, const uint8 *workspace)
 {
 	int			low = 0;
-	int			high = rights->n - 1;
+	int			high = is_current(rights) ? rights->n - 1 : -1;
 
 	while (low <= high)
 	{
@@ -608,7 +865,7 @@ static const KsMembership *
 find_by_slug(const Rights *rights, const char *slug)
 {
 	int			low = 0;
-	int			high = rights->n - 1;
+	int			high = is_current(rights) ? rights->n - 1 : -1;
 
 	while (low <= high)
 	{
@@ -648,6 +905,17 @@ ks_parse_workspace(const text *workspace, uint8 id[KS_ID_LEN], char slug[KS_SLUG
 	return false;
 }
 
+/* A membership for a caller, to whom the cache's memory is of no use. */
+static void
+hand_out(const KsMembership *found, KsMembership *member)
+{
+	*member = *found;
+	if (found->environments != NULL)
+		member->environments = copy_list(found->environments, CurrentMemoryContext);
+	if (found->providers != NULL)
+		member->providers = copy_list(found->providers, CurrentMemoryContext);
+}
+
 void
 ks_membership(const KsCall *call, const text *workspace, KsMembership *member)
 {
@@ -663,7 +931,7 @@ ks_membership(const KsCall *call, const text *workspace, KsMembership *member)
 	found = is_id ? find_by_id(rights, id) : find_by_slug(rights, slug);
 	if (found == NULL)
 		ks_error_not_found(NULL);
-	*member = *found;
+	hand_out(found, member);
 }
 
 bool
@@ -675,8 +943,110 @@ ks_membership_of(const KsCall *call, const uint8 workspace[KS_ID_LEN], KsMembers
 		return false;
 	found = find_by_id(rights_of_caller(call), workspace);
 	if (found != NULL)
-		*member = *found;
+		hand_out(found, member);
 	return found != NULL;
+}
+
+uint32
+ks_permissions(const KsCall *call, const char *workspace, size_t len)
+{
+	char		word[KS_SLUG_MAX + 1];
+	uint8		id[KS_ID_LEN];
+	const Rights *rights;
+	const KsMembership *found;
+
+	if (call->actor.source == KS_SOURCE_ANONYMOUS || len > KS_SLUG_MAX)
+		return 0;
+	memcpy(word, workspace, len);
+	word[len] = '\0';
+	rights = rights_of_caller(call);
+	found = ks_text_uuid(word, id) ? find_by_id(rights, id) : find_by_slug(rights, word);
+	return found != NULL ? found->permissions : 0;
+}
+
+uint32
+ks_permissions_of(const uint8 principal[KS_ID_LEN], const uint8 workspace[KS_ID_LEN])
+{
+	const KsMembership *found = find_by_id(rights_of(principal), workspace);
+
+	return found != NULL && found->verified ? found->permissions : 0;
+}
+
+static bool
+is_on_list(const KsNameList *list, const char *name)
+{
+	if (list == NULL)
+		return true;
+	for (int i = 0; name != NULL && i < list->n; i++)
+	{
+		if (strcmp(list->names[i], name) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool
+ks_within_limits(const KsMembership *member, const char *environment, const char *provider)
+{
+	return is_on_list(member->environments, environment) && is_on_list(member->providers, provider);
+}
+
+/* Shares. */
+
+static bool
+is_over(const Share *share)
+{
+	return share->ends && share->until <= GetCurrentTimestamp();
+}
+
+bool
+ks_is_shared(const KsCall *call, const KsShare *wanted)
+{
+	const Rights *rights;
+	Share		key = {.is = *wanted};
+	const Share *share;
+
+	if (call->actor.source == KS_SOURCE_ANONYMOUS)
+		return false;
+	rights = rights_of_caller(call);
+	if (rights->n_shares == 0 || !is_current(rights))
+		return false;
+	share = bsearch(&key, rights->shares, rights->n_shares, sizeof(Share), compare_shares);
+	return share != NULL && !is_over(share) &&
+		memcmp(share->is.workspace, wanted->workspace, KS_ID_LEN) == 0 &&
+		memcmp(share->is.owner, wanted->owner, KS_ID_LEN) == 0 &&
+		(ks_permissions_of(wanted->owner, wanted->workspace) & KS_PERM_VIEW) != 0;
+}
+
+int
+ks_shares(const KsCall *call, KsShare **shares)
+{
+	const Rights *rights;
+	int			n = 0;
+
+	*shares = NULL;
+	if (call->actor.source == KS_SOURCE_ANONYMOUS)
+		return 0;
+	rights = rights_of_caller(call);
+	if (!is_current(rights))
+		return 0;
+	*shares = palloc_extended(Max(rights->n_shares, 1) * sizeof(KsShare), MCXT_ALLOC_HUGE);
+	for (int i = 0; i < rights->n_shares; i++)
+	{
+		if (!is_over(&rights->shares[i]))
+			(*shares)[n++] = rights->shares[i].is;
+	}
+	return n;
+}
+
+KsPrincipalState
+ks_principal_state(const uint8 principal[KS_ID_LEN], const char **kind)
+{
+	const Rights *rights = rights_of(principal);
+
+	if (kind != NULL)
+		*kind = rights->kind;
+	return rights->state;
 }
 
 void
@@ -703,7 +1073,10 @@ ks_memberships(const KsCall *call, KsMembership **members)
 	if (call->actor.source == KS_SOURCE_ANONYMOUS)
 		return 0;
 	rights = rights_of_caller(call);
+	if (!is_current(rights))
+		return 0;
 	*members = palloc_extended(Max(rights->n, 1) * sizeof(KsMembership), MCXT_ALLOC_HUGE);
-	memcpy(*members, rights->members, rights->n * sizeof(KsMembership));
+	for (int i = 0; i < rights->n; i++)
+		hand_out(&rights->members[i], &(*members)[i]);
 	return rights->n;
 }

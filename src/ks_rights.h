@@ -36,7 +36,11 @@ typedef struct KsMembership
 	bool		owner;			/* has the role owner */
 	bool		personal;		/* somebody's personal workspace */
 	bool		usable;			/* the workspace is active or on trial */
+	bool		key;			/* through an API key */
 	const char *role;			/* constant */
+	const KsNameList *environments; /* what an API key is limited to; NULL: */
+	const KsNameList *providers;	/* nothing.  In the memory context of who
+									 * asked for the membership. */
 } KsMembership;
 
 /* One call of a function: who makes it, with which profiles. */
@@ -85,6 +89,44 @@ extern bool ks_membership_of(const KsCall *call, const uint8 workspace[KS_ID_LEN
 
 /* All memberships of the caller; *members is palloc'd.  Returns how many. */
 extern int	ks_memberships(const KsCall *call, KsMembership **members);
+
+/* The caller's permissions in a workspace (slug or uuid), 0 when there are
+ * none; raises nothing for any word. */
+extern uint32 ks_permissions(const KsCall *call, const char *workspace, size_t len);
+
+/* What another principal may do in a workspace now, verified; 0 for nothing,
+ * also for a disabled one.  For what it gave or made. */
+extern uint32 ks_permissions_of(const uint8 principal[KS_ID_LEN], const uint8 workspace[KS_ID_LEN]);
+
+/* Whether a member may have to do with an environment and a provider (NULL:
+ * none); an API key may be limited. */
+extern bool ks_within_limits(const KsMembership *member, const char *environment, const char *provider);
+
+/* A personal credential that its owner lets the caller use. */
+typedef struct KsShare
+{
+	uint8		workspace[KS_ID_LEN];
+	uint8		credential[KS_ID_LEN];
+	uint8		owner[KS_ID_LEN];
+} KsShare;
+
+/* Whether a personal credential is shared with the caller now: the share is
+ * valid, not over, and its owner still has view in the workspace. */
+extern bool ks_is_shared(const KsCall *call, const KsShare *share);
+
+/* All that are; *shares is palloc'd.  Returns how many. */
+extern int	ks_shares(const KsCall *call, KsShare **shares);
+
+typedef enum KsPrincipalState
+{
+	KS_PRINCIPAL_ABSENT,		/* no row */
+	KS_PRINCIPAL_GOOD,
+	KS_PRINCIPAL_DISABLED,
+	KS_PRINCIPAL_FORGED			/* no valid HMAC */
+} KsPrincipalState;
+
+/* kind (may be NULL) receives a constant: user, service, api_key; NULL when absent. */
+extern KsPrincipalState ks_principal_state(const uint8 principal[KS_ID_LEN], const char **kind);
 
 /* 42501 when the member lacks a permission, or the workspace is suspended. */
 extern void ks_require(const KsMembership *member, uint32 permission);

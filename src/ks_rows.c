@@ -13,10 +13,16 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+#include "ks_error.h"
 #include "ks_keyring.h"
 #include "ks_rows.h"
 
-#define MAC_INPUT_MAX		1024
+/* An API key's two lists are the longest. */
+#define MAC_INPUT_MAX		(1024 + 2 * KS_NAME_LIST_MAX * (KS_ENVIRONMENT_MAX + 8))
+
+StaticAssertDecl(KS_PROVIDER_MAX <= KS_ENVIRONMENT_MAX, "a list of providers may be longer than one of environments");
+
+#define NAMED_ROWS_MAX		10	/* that health() names */
 
 static const struct
 {
@@ -104,6 +110,9 @@ workspace_fields(KsFields *f, uint8 *buf, const KsWorkspaceRow *w)
 	ks_fields_uuid(f, w->id);
 	ks_fields_text(f, w->slug);
 	ks_fields_text(f, w->status);
+	ks_fields_uuid(f, w->set_by_member ? w->status_set_by : NULL);
+	time_field(f, w->offboarded, w->purge_after);
+	time_field(f, w->purged, w->purged_at);
 	ks_fields_uuid(f, w->personal ? w->personal_of : NULL);
 	ks_fields_i64(f, w->updated_at);
 }
@@ -129,6 +138,96 @@ grant_fields(KsFields *f, uint8 *buf, const KsGrantRow *g)
 	ks_fields_text(f, g->profile);
 	ks_fields_i64(f, g->granted_at);
 	time_field(f, g->revoked, g->revoked_at);
+}
+
+static void
+external_fields(KsFields *f, uint8 *buf, const KsExternalRow *e)
+{
+	ks_fields_begin(f, buf, MAC_INPUT_MAX, "keystone row external id v1");
+	ks_fields_uuid(f, e->principal);
+	ks_fields_text(f, e->external_id);
+}
+
+static void
+list_fields(KsFields *f, const KsNameList *list)
+{
+	if (!list->present)
+	{
+		ks_fields_absent(f);
+		return;
+	}
+	ks_fields_u32(f, (uint32) list->n);
+	for (int i = 0; i < list->n; i++)
+		ks_fields_text(f, list->names[i]);
+}
+
+static void
+api_key_fields(KsFields *f, uint8 *buf, const KsApiKeyRow *k)
+{
+	ks_fields_begin(f, buf, MAC_INPUT_MAX, "keystone row api key v1");
+	ks_fields_uuid(f, k->workspace);
+	ks_fields_uuid(f, k->id);
+	ks_fields_text(f, k->role);
+	list_fields(f, &k->environments);
+	list_fields(f, &k->providers);
+	ks_fields_uuid(f, k->creator);
+	ks_fields_i64(f, k->updated_at);
+	time_field(f, k->expires, k->expires_at);
+	time_field(f, k->revoked, k->revoked_at);
+}
+
+static void
+key_secret_fields(KsFields *f, uint8 *buf, const KsKeySecretRow *s)
+{
+	ks_fields_begin(f, buf, MAC_INPUT_MAX, "keystone row api key secret v1");
+	ks_fields_uuid(f, s->workspace);
+	ks_fields_text(f, s->prefix);
+	ks_fields_uuid(f, s->key);
+	ks_fields_bytes(f, s->secret_mac, KS_DIGEST_LEN);
+	ks_fields_i64(f, s->created_at);
+	time_field(f, s->ends, s->valid_until);
+}
+
+static void
+invitation_fields(KsFields *f, uint8 *buf, const KsInvitationRow *i)
+{
+	ks_fields_begin(f, buf, MAC_INPUT_MAX, "keystone row invitation v1");
+	ks_fields_uuid(f, i->workspace);
+	ks_fields_uuid(f, i->id);
+	ks_fields_text(f, i->role);
+	ks_fields_bytes(f, i->token_mac, KS_DIGEST_LEN);
+	ks_fields_uuid(f, i->invited_by);
+	ks_fields_i64(f, i->expires_at);
+	time_field(f, i->accepted, i->accepted_at);
+	ks_fields_uuid(f, i->accepted ? i->accepted_by : NULL);
+	time_field(f, i->cancelled, i->cancelled_at);
+}
+
+static void
+share_fields(KsFields *f, uint8 *buf, const KsShareRow *s)
+{
+	ks_fields_begin(f, buf, MAC_INPUT_MAX, "keystone row credential share v1");
+	ks_fields_uuid(f, s->workspace);
+	ks_fields_uuid(f, s->credential);
+	ks_fields_uuid(f, s->grantee);
+	ks_fields_uuid(f, s->owner);
+	time_field(f, s->ends, s->until);
+	ks_fields_i64(f, s->updated_at);
+	time_field(f, s->revoked, s->revoked_at);
+}
+
+void
+ks_secret_mac(const char *purpose, const void *secret, size_t len, uint8 mac[KS_DIGEST_LEN])
+{
+	uint8		buf[MAC_INPUT_MAX];
+	KsFields	fields;
+
+	ks_fields_begin(&fields, buf, sizeof(buf), purpose);
+	ks_fields_bytes(&fields, secret, len);
+	if (fields.full)
+		elog(ERROR, "a secret is too long");
+	ks_keyring_row_mac(&fields, mac);
+	explicit_bzero(buf, fields.len);
 }
 
 /* Whether the HMAC in a column is that of the fields. */
@@ -179,10 +278,13 @@ ks_workspace_read(const KsSpi *spi, uint64 row, int first, KsWorkspaceRow *works
 	(void) ks_col_uuid(row, first, workspace->id);
 	workspace->slug = ks_col_text(spi, row, first + 1);
 	workspace->status = ks_col_text(spi, row, first + 2);
-	workspace->personal = ks_col_uuid(row, first + 3, workspace->personal_of);
-	(void) ks_col_time(row, first + 4, &workspace->updated_at);
+	workspace->set_by_member = ks_col_uuid(row, first + 3, workspace->status_set_by);
+	workspace->offboarded = ks_col_time(row, first + 4, &workspace->purge_after);
+	workspace->purged = ks_col_time(row, first + 5, &workspace->purged_at);
+	workspace->personal = ks_col_uuid(row, first + 6, workspace->personal_of);
+	(void) ks_col_time(row, first + 7, &workspace->updated_at);
 	workspace_fields(&fields, buf, workspace);
-	return mac_is_valid(spi, row, first + 5, &fields);
+	return mac_is_valid(spi, row, first + 8, &fields);
 }
 
 bool
@@ -217,82 +319,238 @@ ks_grant_read(const KsSpi *spi, uint64 row, int first, KsGrantRow *grant)
 	return mac_is_valid(spi, row, first + 4, &fields);
 }
 
-void
-ks_principal_add_mac(KsArgs *args, const KsPrincipalRow *principal)
+bool
+ks_external_read(const KsSpi *spi, uint64 row, int first, KsExternalRow *external)
 {
 	uint8		buf[MAC_INPUT_MAX];
 	KsFields	fields;
 
-	principal_fields(&fields, buf, principal);
-	add_mac(args, &fields);
+	memset(external, 0, sizeof(*external));
+	(void) ks_col_uuid(row, first, external->principal);
+	external->external_id = ks_col_text(spi, row, first + 1);
+	external_fields(&fields, buf, external);
+	return mac_is_valid(spi, row, first + 2, &fields);
+}
+
+/* A list of names; false when it is none that was written here. */
+static bool
+read_name_list(const KsSpi *spi, uint64 row, int column, KsNameList *list)
+{
+	Datum		array = ks_col_array(spi, row, column);
+	MemoryContext old;
+	Datum	   *elements;
+	bool	   *nulls;
+
+	if (array == (Datum) 0)
+		return true;
+	old = MemoryContextSwitchTo(spi->caller);
+	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT,
+					  &elements, &nulls, &list->n);
+	list->present = true;
+	list->names = palloc(Max(list->n, 1) * sizeof(char *));
+	for (int i = 0; i < list->n; i++)
+		list->names[i] = nulls[i] ? NULL : TextDatumGetCString(elements[i]);
+	MemoryContextSwitchTo(old);
+	for (int i = 0; i < list->n; i++)
+	{
+		if (list->names[i] == NULL)
+			return false;
+	}
+	return list->n <= KS_NAME_LIST_MAX;
+}
+
+bool
+ks_api_key_read(const KsSpi *spi, uint64 row, int first, KsApiKeyRow *found)
+{
+	uint8		buf[MAC_INPUT_MAX];
+	KsFields	fields;
+	bool		lists_good;
+
+	memset(found, 0, sizeof(*found));
+	(void) ks_col_uuid(row, first, found->workspace);
+	(void) ks_col_uuid(row, first + 1, found->id);
+	found->role = ks_col_text(spi, row, first + 2);
+	lists_good = read_name_list(spi, row, first + 3, &found->environments) &&
+		read_name_list(spi, row, first + 4, &found->providers);
+	(void) ks_col_uuid(row, first + 5, found->creator);
+	(void) ks_col_time(row, first + 6, &found->updated_at);
+	found->expires = ks_col_time(row, first + 7, &found->expires_at);
+	found->revoked = ks_col_time(row, first + 8, &found->revoked_at);
+	if (!lists_good)
+		return false;
+	api_key_fields(&fields, buf, found);
+	return mac_is_valid(spi, row, first + 9, &fields);
+}
+
+/* Copies a column of a digest's length; another length leaves zeros. */
+static void
+read_digest(const KsSpi *spi, uint64 row, int column, uint8 digest[KS_DIGEST_LEN])
+{
+	size_t		len;
+	uint8	   *bytes = ks_col_bytes(spi, row, column, &len);
+
+	if (bytes != NULL && len == KS_DIGEST_LEN)
+		memcpy(digest, bytes, KS_DIGEST_LEN);
+}
+
+bool
+ks_key_secret_read(const KsSpi *spi, uint64 row, int first, KsKeySecretRow *found)
+{
+	uint8		buf[MAC_INPUT_MAX];
+	KsFields	fields;
+
+	memset(found, 0, sizeof(*found));
+	(void) ks_col_uuid(row, first, found->workspace);
+	found->prefix = ks_col_text(spi, row, first + 1);
+	(void) ks_col_uuid(row, first + 2, found->key);
+	read_digest(spi, row, first + 3, found->secret_mac);
+	(void) ks_col_time(row, first + 4, &found->created_at);
+	found->ends = ks_col_time(row, first + 5, &found->valid_until);
+	key_secret_fields(&fields, buf, found);
+	return mac_is_valid(spi, row, first + 6, &fields);
+}
+
+bool
+ks_invitation_read(const KsSpi *spi, uint64 row, int first, KsInvitationRow *invitation)
+{
+	uint8		buf[MAC_INPUT_MAX];
+	KsFields	fields;
+
+	memset(invitation, 0, sizeof(*invitation));
+	(void) ks_col_uuid(row, first, invitation->workspace);
+	(void) ks_col_uuid(row, first + 1, invitation->id);
+	invitation->role = ks_col_text(spi, row, first + 2);
+	read_digest(spi, row, first + 3, invitation->token_mac);
+	(void) ks_col_uuid(row, first + 4, invitation->invited_by);
+	(void) ks_col_time(row, first + 5, &invitation->expires_at);
+	invitation->accepted = ks_col_time(row, first + 6, &invitation->accepted_at);
+	(void) ks_col_uuid(row, first + 7, invitation->accepted_by);
+	invitation->cancelled = ks_col_time(row, first + 8, &invitation->cancelled_at);
+	invitation_fields(&fields, buf, invitation);
+	return mac_is_valid(spi, row, first + 9, &fields);
+}
+
+bool
+ks_share_read(const KsSpi *spi, uint64 row, int first, KsShareRow *share)
+{
+	uint8		buf[MAC_INPUT_MAX];
+	KsFields	fields;
+
+	memset(share, 0, sizeof(*share));
+	(void) ks_col_uuid(row, first, share->workspace);
+	(void) ks_col_uuid(row, first + 1, share->credential);
+	(void) ks_col_uuid(row, first + 2, share->grantee);
+	(void) ks_col_uuid(row, first + 3, share->owner);
+	share->ends = ks_col_time(row, first + 4, &share->until);
+	(void) ks_col_time(row, first + 5, &share->updated_at);
+	share->revoked = ks_col_time(row, first + 6, &share->revoked_at);
+	share_fields(&fields, buf, share);
+	return mac_is_valid(spi, row, first + 7, &fields);
+}
+
+/* The HMAC of each as an argument. */
+#define DEFINE_ADD_MAC(function, type, fields_of) \
+void \
+function(KsArgs *args, const type *row) \
+{ \
+	uint8		buf[MAC_INPUT_MAX]; \
+	KsFields	fields; \
+\
+	fields_of(&fields, buf, row); \
+	add_mac(args, &fields); \
+}
+
+DEFINE_ADD_MAC(ks_principal_add_mac, KsPrincipalRow, principal_fields)
+DEFINE_ADD_MAC(ks_workspace_add_mac, KsWorkspaceRow, workspace_fields)
+DEFINE_ADD_MAC(ks_member_add_mac, KsMemberRow, member_fields)
+DEFINE_ADD_MAC(ks_grant_add_mac, KsGrantRow, grant_fields)
+DEFINE_ADD_MAC(ks_external_add_mac, KsExternalRow, external_fields)
+DEFINE_ADD_MAC(ks_api_key_add_mac, KsApiKeyRow, api_key_fields)
+DEFINE_ADD_MAC(ks_key_secret_add_mac, KsKeySecretRow, key_secret_fields)
+DEFINE_ADD_MAC(ks_invitation_add_mac, KsInvitationRow, invitation_fields)
+DEFINE_ADD_MAC(ks_share_add_mac, KsShareRow, share_fields)
+
+Datum
+ks_name_list_datum(const KsNameList *list)
+{
+	Datum		elements[KS_NAME_LIST_MAX];
+
+	Assert(list->n <= KS_NAME_LIST_MAX);
+	for (int i = 0; i < list->n; i++)
+		elements[i] = CStringGetTextDatum(list->names[i]);
+	return PointerGetDatum(construct_array(elements, list->n, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
 void
-ks_workspace_add_mac(KsArgs *args, const KsWorkspaceRow *workspace)
+ks_arg_name_list(KsArgs *args, const KsNameList *list)
 {
-	uint8		buf[MAC_INPUT_MAX];
-	KsFields	fields;
-
-	workspace_fields(&fields, buf, workspace);
-	add_mac(args, &fields);
-}
-
-void
-ks_member_add_mac(KsArgs *args, const KsMemberRow *member)
-{
-	uint8		buf[MAC_INPUT_MAX];
-	KsFields	fields;
-
-	member_fields(&fields, buf, member);
-	add_mac(args, &fields);
-}
-
-void
-ks_grant_add_mac(KsArgs *args, const KsGrantRow *grant)
-{
-	uint8		buf[MAC_INPUT_MAX];
-	KsFields	fields;
-
-	grant_fields(&fields, buf, grant);
-	add_mac(args, &fields);
+	ks_arg_datum(args, list->present, TEXTARRAYOID, ks_name_list_datum(list));
 }
 
 /* Health */
 
-static bool
-principal_is_valid(const KsSpi *spi, uint64 row)
-{
-	KsPrincipalRow principal;
-
-	return ks_principal_read(spi, row, 1, &principal);
+/* Whether a row is valid; each reads into a struct of its own. */
+#define DEFINE_IS_VALID(function, type, read) \
+static bool \
+function(const KsSpi *spi, uint64 row) \
+{ \
+	type		is; \
+\
+	return read(spi, row, 1, &is); \
 }
 
-static bool
-workspace_is_valid(const KsSpi *spi, uint64 row)
+DEFINE_IS_VALID(principal_is_valid, KsPrincipalRow, ks_principal_read)
+DEFINE_IS_VALID(workspace_is_valid, KsWorkspaceRow, ks_workspace_read)
+DEFINE_IS_VALID(member_is_valid, KsMemberRow, ks_member_read)
+DEFINE_IS_VALID(grant_is_valid, KsGrantRow, ks_grant_read)
+DEFINE_IS_VALID(external_is_valid, KsExternalRow, ks_external_read)
+DEFINE_IS_VALID(api_key_is_valid, KsApiKeyRow, ks_api_key_read)
+DEFINE_IS_VALID(key_secret_is_valid, KsKeySecretRow, ks_key_secret_read)
+DEFINE_IS_VALID(invitation_is_valid, KsInvitationRow, ks_invitation_read)
+DEFINE_IS_VALID(share_is_valid, KsShareRow, ks_share_read)
+
+/* A table whose rows give rights.  Its plan has the row's name as one more column. */
+typedef struct MacTable
 {
-	KsWorkspaceRow workspace;
+	const char *name;
+	KsPlan		plan;
+	int			columns;
+	bool		(*is_valid) (const KsSpi *spi, uint64 row);
+} MacTable;
 
-	return ks_workspace_read(spi, row, 1, &workspace);
-}
+static MacTable mac_tables[] = {
+	{"principals",
+		{.sql = "SELECT " KS_PRINCIPAL_COLUMNS ", p.id::text FROM keystone.principals p"},
+	KS_PRINCIPAL_COLUMNS_N, principal_is_valid},
+	{"workspaces",
+		{.sql = "SELECT " KS_WORKSPACE_COLUMNS ", w.id::text FROM keystone.workspaces w"},
+	KS_WORKSPACE_COLUMNS_N, workspace_is_valid},
+	{"members",
+		{.sql = "SELECT " KS_MEMBER_COLUMNS ", m.workspace_id || '/' || m.principal_id FROM keystone.members m"},
+	KS_MEMBER_COLUMNS_N, member_is_valid},
+	{"profile_grants",
+		{.sql = "SELECT " KS_GRANT_COLUMNS ", g.role_name || '/' || g.profile FROM keystone_private.profile_grants g"},
+	KS_GRANT_COLUMNS_N, grant_is_valid},
+	{"external_ids",
+		{.sql = "SELECT " KS_EXTERNAL_COLUMNS ", e.principal_id::text FROM keystone_private.external_ids e"},
+	KS_EXTERNAL_COLUMNS_N, external_is_valid},
+	{"api_keys",
+		{.sql = "SELECT " KS_API_KEY_COLUMNS ", k.workspace_id || '/' || k.id FROM keystone_private.api_keys k"},
+	KS_API_KEY_COLUMNS_N, api_key_is_valid},
+	{"api_key_secrets",
+		{.sql = "SELECT " KS_KEY_SECRET_COLUMNS ", s.workspace_id || '/' || s.prefix FROM keystone_private.api_key_secrets s"},
+	KS_KEY_SECRET_COLUMNS_N, key_secret_is_valid},
+	{"invitations",
+		{.sql = "SELECT " KS_INVITATION_COLUMNS ", i.workspace_id || '/' || i.id FROM keystone.invitations i"},
+	KS_INVITATION_COLUMNS_N, invitation_is_valid},
+	{"credential_shares",
+		{.sql = "SELECT " KS_SHARE_COLUMNS ", c.workspace_id || '/' || c.credential_id || '/' || c.grantee FROM keystone.credential_shares c"},
+	KS_SHARE_COLUMNS_N, share_is_valid},
+};
 
-static bool
-member_is_valid(const KsSpi *spi, uint64 row)
-{
-	KsMemberRow member;
-
-	return ks_member_read(spi, row, 1, &member);
-}
-
-static bool
-grant_is_valid(const KsSpi *spi, uint64 row)
-{
-	KsGrantRow	grant;
-
-	return ks_grant_read(spi, row, 1, &grant);
-}
-
+/* Counts the forged rows of a table; named says how many are named already. */
 static int64
-count_forged(KsPlan *plan, bool (*is_valid) (const KsSpi *spi, uint64 row))
+count_forged(MacTable *table, int *n_named, StringInfo named)
 {
 	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext, "keystone health",
 											   ALLOCSET_DEFAULT_SIZES);
@@ -303,12 +561,16 @@ count_forged(KsPlan *plan, bool (*is_valid) (const KsSpi *spi, uint64 row))
 	int64		forged = 0;
 
 	ks_spi_begin(&spi);
-	rows = ks_spi_read(plan, &args);
+	rows = ks_spi_read(&table->plan, &args);
 	for (uint64 i = 0; i < rows; i++)
 	{
-		if (!is_valid(&spi, i))
-			forged++;
 		CHECK_FOR_INTERRUPTS();
+		if (table->is_valid(&spi, i))
+			continue;
+		forged++;
+		if ((*n_named)++ < NAMED_ROWS_MAX)
+			appendStringInfo(named, "%s%s %s", named->len > 0 ? ", " : "", table->name,
+							 ks_escape_control(ks_col_text(&spi, i, table->columns + 1)));
 	}
 	ks_spi_end(&spi);
 	MemoryContextSwitchTo(old);
@@ -317,15 +579,15 @@ count_forged(KsPlan *plan, bool (*is_valid) (const KsSpi *spi, uint64 row))
 }
 
 int64
-ks_rows_count_forged(void)
+ks_rows_count_forged(char **named)
 {
-	static KsPlan principals = {.sql = "SELECT " KS_PRINCIPAL_COLUMNS " FROM keystone.principals p"};
-	static KsPlan workspaces = {.sql = "SELECT " KS_WORKSPACE_COLUMNS " FROM keystone.workspaces w"};
-	static KsPlan members = {.sql = "SELECT " KS_MEMBER_COLUMNS " FROM keystone.members m"};
-	static KsPlan grants = {.sql = "SELECT " KS_GRANT_COLUMNS " FROM keystone_private.profile_grants g"};
+	StringInfoData names;
+	int			n_named = 0;
+	int64		forged = 0;
 
-	return count_forged(&principals, principal_is_valid) +
-		count_forged(&workspaces, workspace_is_valid) +
-		count_forged(&members, member_is_valid) +
-		count_forged(&grants, grant_is_valid);
+	initStringInfo(&names);
+	for (size_t i = 0; i < lengthof(mac_tables); i++)
+		forged += count_forged(&mac_tables[i], &n_named, &names);
+	*named = names.data;
+	return forged;
 }

@@ -46,6 +46,12 @@ typedef struct KsWorkspaceRow
 	uint8		id[KS_ID_LEN];
 	const char *slug;
 	const char *status;
+	bool		set_by_member;	/* who set the status was a member */
+	uint8		status_set_by[KS_ID_LEN];	/* when set_by_member */
+	bool		offboarded;
+	TimestampTz purge_after;	/* when offboarded */
+	bool		purged;
+	TimestampTz purged_at;
 	bool		personal;
 	uint8		personal_of[KS_ID_LEN]; /* when personal */
 	TimestampTz updated_at;
@@ -71,16 +77,105 @@ typedef struct KsGrantRow
 	TimestampTz revoked_at;
 } KsGrantRow;
 
-/* Columns of the tables under the alias p, w, m or g, as the readers want them. */
+typedef struct KsExternalRow
+{
+	uint8		principal[KS_ID_LEN];
+	const char *external_id;
+} KsExternalRow;
+
+/* What an API key is limited to; a list that is not there limits nothing. */
+typedef struct KsNameList
+{
+	bool		present;
+	int			n;
+	char	  **names;
+} KsNameList;
+
+#define KS_NAME_LIST_MAX	32	/* names in a list */
+
+typedef struct KsApiKeyRow
+{
+	uint8		workspace[KS_ID_LEN];
+	uint8		id[KS_ID_LEN];
+	const char *role;
+	KsNameList	environments;
+	KsNameList	providers;
+	uint8		creator[KS_ID_LEN];
+	TimestampTz updated_at;
+	bool		expires;
+	TimestampTz expires_at;
+	bool		revoked;
+	TimestampTz revoked_at;
+} KsApiKeyRow;
+
+/* One secret of an API key. */
+typedef struct KsKeySecretRow
+{
+	uint8		workspace[KS_ID_LEN];
+	const char *prefix;
+	uint8		key[KS_ID_LEN];
+	uint8		secret_mac[KS_DIGEST_LEN];
+	TimestampTz created_at;
+	bool		ends;
+	TimestampTz valid_until;
+} KsKeySecretRow;
+
+typedef struct KsInvitationRow
+{
+	uint8		workspace[KS_ID_LEN];
+	uint8		id[KS_ID_LEN];
+	const char *role;
+	uint8		token_mac[KS_DIGEST_LEN];
+	uint8		invited_by[KS_ID_LEN];
+	TimestampTz expires_at;
+	bool		accepted;
+	TimestampTz accepted_at;
+	uint8		accepted_by[KS_ID_LEN]; /* when accepted */
+	bool		cancelled;
+	TimestampTz cancelled_at;
+} KsInvitationRow;
+
+typedef struct KsShareRow
+{
+	uint8		workspace[KS_ID_LEN];
+	uint8		credential[KS_ID_LEN];
+	uint8		grantee[KS_ID_LEN];
+	uint8		owner[KS_ID_LEN];
+	bool		ends;
+	TimestampTz until;
+	TimestampTz updated_at;
+	bool		revoked;
+	TimestampTz revoked_at;
+} KsShareRow;
+
+/*
+ * Columns of the tables under the alias p, w, m, g, e, k, s, i or c, as the
+ * readers want them.
+ */
 #define KS_PRINCIPAL_COLUMNS	"p.id, p.kind, p.db_role::text, p.disabled_at, p.row_mac"
 #define KS_PRINCIPAL_COLUMNS_N	5
-#define KS_WORKSPACE_COLUMNS	"w.id, w.slug, w.status, w.personal_of, w.updated_at, w.row_mac"
-#define KS_WORKSPACE_COLUMNS_N	6
+#define KS_WORKSPACE_COLUMNS \
+	"w.id, w.slug, w.status, w.status_set_by, w.purge_after, w.purged_at, w.personal_of, w.updated_at, w.row_mac"
+#define KS_WORKSPACE_COLUMNS_N	9
 #define KS_MEMBER_COLUMNS \
 	"m.workspace_id, m.principal_id, m.role, m.extra_permissions, m.updated_at, m.removed_at, m.row_mac"
 #define KS_MEMBER_COLUMNS_N		7
 #define KS_GRANT_COLUMNS		"g.role_name::text, g.profile, g.granted_at, g.revoked_at, g.row_mac"
 #define KS_GRANT_COLUMNS_N		5
+#define KS_EXTERNAL_COLUMNS		"e.principal_id, e.external_id, e.row_mac"
+#define KS_EXTERNAL_COLUMNS_N	3
+#define KS_API_KEY_COLUMNS \
+	"k.workspace_id, k.id, k.role, k.environments, k.providers, k.created_by, k.updated_at, k.expires_at, k.revoked_at, k.row_mac"
+#define KS_API_KEY_COLUMNS_N	10
+#define KS_KEY_SECRET_COLUMNS \
+	"s.workspace_id, s.prefix, s.key_id, s.secret_mac, s.created_at, s.valid_until, s.row_mac"
+#define KS_KEY_SECRET_COLUMNS_N	7
+#define KS_INVITATION_COLUMNS \
+	"i.workspace_id, i.id, i.role, i.token_mac, i.invited_by, i.expires_at, i.accepted_at, i.accepted_by, i.cancelled_at, i.row_mac"
+#define KS_INVITATION_COLUMNS_N 10
+#define KS_SHARE_COLUMNS \
+	"c.workspace_id, c.credential_id, c.grantee, c.owner, c.until, c.updated_at, c.revoked_at, c.row_mac"
+#define KS_SHARE_COLUMNS_N		8
 
 /*
  * Read a row whose columns begin at number first.  Each returns whether the
@@ -90,17 +185,46 @@ extern bool ks_principal_read(const KsSpi *spi, uint64 row, int first, KsPrincip
 extern bool ks_workspace_read(const KsSpi *spi, uint64 row, int first, KsWorkspaceRow *workspace);
 extern bool ks_member_read(const KsSpi *spi, uint64 row, int first, KsMemberRow *member);
 extern bool ks_grant_read(const KsSpi *spi, uint64 row, int first, KsGrantRow *grant);
+extern bool ks_external_read(const KsSpi *spi, uint64 row, int first, KsExternalRow *external);
+extern bool ks_api_key_read(const KsSpi *spi, uint64 row, int first, KsApiKeyRow *found);
+extern bool ks_key_secret_read(const KsSpi *spi, uint64 row, int first, KsKeySecretRow *found);
+extern bool ks_invitation_read(const KsSpi *spi, uint64 row, int first, KsInvitationRow *invitation);
+extern bool ks_share_read(const KsSpi *spi, uint64 row, int first, KsShareRow *share);
 
 /* Add the HMAC of a row as an argument.  PT423 when sealed. */
 extern void ks_principal_add_mac(KsArgs *args, const KsPrincipalRow *principal);
 extern void ks_workspace_add_mac(KsArgs *args, const KsWorkspaceRow *workspace);
 extern void ks_member_add_mac(KsArgs *args, const KsMemberRow *member);
 extern void ks_grant_add_mac(KsArgs *args, const KsGrantRow *grant);
+extern void ks_external_add_mac(KsArgs *args, const KsExternalRow *external);
+extern void ks_api_key_add_mac(KsArgs *args, const KsApiKeyRow *key);
+extern void ks_key_secret_add_mac(KsArgs *args, const KsKeySecretRow *secret);
+extern void ks_invitation_add_mac(KsArgs *args, const KsInvitationRow *invitation);
+extern void ks_share_add_mac(KsArgs *args, const KsShareRow *share);
+
+/*
+ * HMAC of a random secret that a caller presents, under a key of the
+ * database: what is kept of API keys and invitations.  purpose tells them
+ * apart.  PT423 when sealed.
+ */
+#define KS_SECRET_API_KEY		"keystone secret api key v1"
+#define KS_SECRET_INVITATION	"keystone secret invitation v1"
+
+extern void ks_secret_mac(const char *purpose, const void *secret, size_t len, uint8 mac[KS_DIGEST_LEN]);
 
 /* Permissions as a text array; adds it as an argument. */
 extern void ks_arg_permissions(KsArgs *args, uint32 permissions);
 
-/* How many rows of all four tables have no valid HMAC. */
-extern int64 ks_rows_count_forged(void);
+/* A list of names as a text array. */
+extern Datum ks_name_list_datum(const KsNameList *list);
+
+/* Adds a list of names as a text array, NULL when it is not there. */
+extern void ks_arg_name_list(KsArgs *args, const KsNameList *list);
+
+/*
+ * How many rows of all these tables have no valid HMAC; *named receives the
+ * first of them, palloc'd, as health() shows them: table and primary key.
+ */
+extern int64 ks_rows_count_forged(char **named);
 
 #endif							/* KS_ROWS_H */

@@ -18,6 +18,8 @@ typedef enum KsLock
 {
 	KS_LOCK_KEYRING = 0,
 	KS_LOCK_DATABASES,
+	KS_LOCK_JWKS,
+	KS_LOCK_LOCKOUT,
 	KS_LOCK_COUNT				/* from here on one for each ring:
 								 * KS_LOCK_COUNT + slot */
 } KsLock;

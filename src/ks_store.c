@@ -12,7 +12,9 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/timestamp.h"
 
 #include "ks_error.h"
@@ -66,8 +68,16 @@ enum
 	KEY_WRAPPED = 5
 };
 
+/* A copy of a column as it lies in the table, compressed or elsewhere; 0 for NULL. */
+static Datum
+copy_raw(const KsLookup *row, int column)
+{
+	return row->nulls[column - 1] ? (Datum) 0 : datumCopy(row->values[column - 1], false, -1);
+}
+
+/* What may be long is left where it is: ks_store_load() reads it. */
 static void
-read_credential(const KsLookup *row, KsCredential *c)
+read_credential(const KsLookup *row, KsCredential *c, KsSeek *seek)
 {
 	TimestampTz time;
 
@@ -83,9 +93,9 @@ read_credential(const KsLookup *row, KsCredential *c)
 	(void) ks_lookup_int(row, CREDENTIAL_CURRENT_VERSION, &c->current_version);
 	(void) ks_lookup_int(row, CREDENTIAL_LAST_VERSION, &c->last_version);
 	c->hint = ks_lookup_text(row, CREDENTIAL_HINT);
-	c->description = ks_lookup_text(row, CREDENTIAL_DESCRIPTION);
-	c->tags = ks_lookup_array(row, CREDENTIAL_TAGS);
-	c->metadata = ks_lookup_jsonb(row, CREDENTIAL_METADATA);
+	seek->description = copy_raw(row, CREDENTIAL_DESCRIPTION);
+	seek->tags = copy_raw(row, CREDENTIAL_TAGS);
+	seek->metadata = copy_raw(row, CREDENTIAL_METADATA);
 	c->is_active = ks_lookup_bool(row, CREDENTIAL_IS_ACTIVE);
 	c->has_expiry = ks_lookup_time(row, CREDENTIAL_EXPIRES_AT, &c->expires_at);
 	c->deleted = ks_lookup_time(row, CREDENTIAL_DELETED_AT, &time);
@@ -200,51 +210,107 @@ is_candidate(const KsLookup *row, const KsName *name)
 }
 
 bool
-ks_store_find(const KsName *name, int32 version, KsCredential *credential, KsSealed *sealed)
+ks_store_seek(KsSeek *seek, const KsName *name, int32 version, KsCredential *credential)
 {
-	Snapshot	snapshot = ks_spi_take_snapshot();
 	KsLookup	lookup;
 	bool		found = false;
 
+	seek->snapshot = ks_spi_take_snapshot();
+
 	/* Everybody's personal ones of this name are looked at, too. */
-	ks_lookup_begin(&lookup, &by_name, snapshot);
+	ks_lookup_begin(&lookup, &by_name, seek->snapshot);
 	ks_lookup_by_uuid(&lookup, CREDENTIAL_WORKSPACE, name->workspace);
 	ks_lookup_by_text(&lookup, CREDENTIAL_ENVIRONMENT, name->environment);
 	ks_lookup_by_text(&lookup, CREDENTIAL_FOLDED_NAME, name->folded_name);
 	while (ks_lookup_next(&lookup))
 	{
 		KsCredential row;
+		KsSeek		rest = *seek;
 
 		if (!is_candidate(&lookup, name))
 			continue;
-		read_credential(&lookup, &row);
+		read_credential(&lookup, &row, &rest);
 		if (!found || is_preferred(&row, credential, version))
+		{
 			*credential = row;
+			*seek = rest;
+		}
 		found = true;
 	}
 	ks_lookup_end(&lookup);
-	if (found && sealed != NULL)
-		find_sealed(snapshot, credential, version, sealed);
-	ks_spi_drop_snapshot(snapshot);
+	if (!found)
+	{
+		memset(credential, 0, sizeof(*credential));
+		memcpy(credential->workspace, name->workspace, KS_ID_LEN);
+		credential->environment = (char *) name->environment;
+		credential->personal = true;
+	}
+	return found;
+}
+
+bool
+ks_store_seek_id(KsSeek *seek, const uint8 id[KS_ID_LEN], KsCredential *credential)
+{
+	KsLookup	lookup;
+	bool		found;
+
+	seek->snapshot = ks_spi_take_snapshot();
+	ks_lookup_begin(&lookup, &by_id, seek->snapshot);
+	ks_lookup_by_uuid(&lookup, CREDENTIAL_ID, id);
+	found = ks_lookup_next(&lookup);
+	if (found)
+		read_credential(&lookup, credential, seek);
+	ks_lookup_end(&lookup);
+	if (!found)
+	{
+		memset(credential, 0, sizeof(*credential));
+		memcpy(credential->id, id, KS_ID_LEN);
+		credential->environment = "";
+		credential->personal = true;
+	}
+	return found;
+}
+
+void
+ks_store_load(const KsSeek *seek, int32 version, KsCredential *credential, KsSealed *sealed)
+{
+	if (seek->description != 0)
+		credential->description = TextDatumGetCString(seek->description);
+	if (seek->tags != 0)
+		credential->tags = PointerGetDatum(DatumGetArrayTypePCopy(seek->tags));
+	credential->metadata = DatumGetJsonbPCopy(seek->metadata);
+	if (sealed != NULL)
+		find_sealed(seek->snapshot, credential, version, sealed);
+}
+
+void
+ks_store_end_seek(KsSeek *seek)
+{
+	ks_spi_drop_snapshot(seek->snapshot);
+	seek->snapshot = NULL;
+}
+
+bool
+ks_store_find(const KsName *name, int32 version, KsCredential *credential, KsSealed *sealed)
+{
+	KsSeek		seek;
+	bool		found = ks_store_seek(&seek, name, version, credential);
+
+	if (found)
+		ks_store_load(&seek, version, credential, sealed);
+	ks_store_end_seek(&seek);
 	return found;
 }
 
 bool
 ks_store_find_id(const uint8 id[KS_ID_LEN], int32 version, KsCredential *credential, KsSealed *sealed)
 {
-	Snapshot	snapshot = ks_spi_take_snapshot();
-	KsLookup	lookup;
-	bool		found;
+	KsSeek		seek;
+	bool		found = ks_store_seek_id(&seek, id, credential);
 
-	ks_lookup_begin(&lookup, &by_id, snapshot);
-	ks_lookup_by_uuid(&lookup, CREDENTIAL_ID, id);
-	found = ks_lookup_next(&lookup);
 	if (found)
-		read_credential(&lookup, credential);
-	ks_lookup_end(&lookup);
-	if (found && sealed != NULL)
-		find_sealed(snapshot, credential, version, sealed);
-	ks_spi_drop_snapshot(snapshot);
+		ks_store_load(&seek, version, credential, sealed);
+	ks_store_end_seek(&seek);
 	return found;
 }
 
@@ -270,13 +336,14 @@ ks_store_lock(KsCredential *credential)
 
 int
 ks_store_list(const uint8 workspace[KS_ID_LEN], const char *environment, const uint8 *owner,
-			  uint8 (**ids)[KS_ID_LEN])
+			  Datum providers, uint8 (**ids)[KS_ID_LEN])
 {
 	static KsPlan plan = {.sql =
 		"SELECT id FROM (SELECT DISTINCT ON (c.folded_name) c.id, c.folded_name"
 		" FROM keystone_private.credentials c"
 		" WHERE c.workspace_id = $1 AND c.environment = $2 AND c.deleted_at IS NULL"
 		" AND c.current_version IS NOT NULL AND (c.owner IS NULL OR c.owner = $3)"
+		" AND ($4 IS NULL OR c.provider = ANY ($4))"
 		" ORDER BY c.folded_name, c.owner NULLS LAST) x ORDER BY folded_name COLLATE \"C\""
 	};
 	KsArgs		args = {0};
@@ -287,6 +354,7 @@ ks_store_list(const uint8 workspace[KS_ID_LEN], const char *environment, const u
 	ks_arg_uuid(&args, workspace);
 	ks_arg_text(&args, environment);
 	ks_arg_uuid(&args, owner);
+	ks_arg_datum(&args, providers != 0, TEXTARRAYOID, providers);
 	n = (int) ks_spi_read(&plan, &args);
 	*ids = MemoryContextAlloc(spi.caller, Max(n, 1) * KS_ID_LEN);
 	for (int i = 0; i < n; i++)
@@ -296,17 +364,17 @@ ks_store_list(const uint8 workspace[KS_ID_LEN], const char *environment, const u
 }
 
 bool
-ks_store_resolve(const uint8 workspace[KS_ID_LEN], const char *environment, const char *provider,
-				 const char *kind, const uint8 *owner, KsCredential *credential)
+ks_store_resolve(const KsResolve *wanted, KsCredential *credential)
 {
 	static KsPlan plan = {.sql =
 		"SELECT c.id FROM keystone_private.credentials c"
 		" WHERE c.workspace_id = $1 AND c.environment = $2 AND c.deleted_at IS NULL"
 		" AND c.provider = $3 AND ($4 IS NULL OR c.kind = $4)"
-		" AND (c.owner IS NULL OR c.owner = $5)"
+		" AND (c.owner IS NULL OR c.owner = $5 OR c.id = ANY ($6))"
 		" AND c.is_active AND c.current_version IS NOT NULL"
 		" AND (c.expires_at IS NULL OR c.expires_at > clock_timestamp())"
-		" ORDER BY c.owner NULLS LAST, c.last_rotated_at DESC, c.id LIMIT 1"
+		" ORDER BY CASE WHEN c.owner = $5 THEN 0 WHEN c.owner IS NULL THEN 1 ELSE 2 END,"
+		" c.last_rotated_at DESC, c.id LIMIT 1"
 	};
 	KsArgs		args = {0};
 	KsSpi		spi;
@@ -314,11 +382,12 @@ ks_store_resolve(const uint8 workspace[KS_ID_LEN], const char *environment, cons
 	bool		found;
 
 	ks_spi_begin(&spi);
-	ks_arg_uuid(&args, workspace);
-	ks_arg_text(&args, environment);
-	ks_arg_text(&args, provider);
-	ks_arg_text(&args, kind);
-	ks_arg_uuid(&args, owner);
+	ks_arg_uuid(&args, wanted->workspace);
+	ks_arg_text(&args, wanted->environment);
+	ks_arg_text(&args, wanted->provider);
+	ks_arg_text(&args, wanted->kind);
+	ks_arg_uuid(&args, wanted->owner);
+	ks_arg_datum(&args, true, UUIDARRAYOID, wanted->others);
 	found = ks_spi_read(&plan, &args) > 0 && ks_col_uuid(0, 1, id);
 	ks_spi_end(&spi);
 	return found && ks_store_find_id(id, 0, credential, NULL);

@@ -13,6 +13,7 @@
 
 #include "datatype/timestamp.h"
 #include "utils/jsonb.h"
+#include "utils/snapshot.h"
 
 /* A row of keystone_private.credentials; pointers are palloc'd. */
 typedef struct KsCredential
@@ -65,28 +66,72 @@ typedef struct KsName
 } KsName;
 
 /*
- * Finds what is not deleted, own before shared.  sealed may be NULL; it gets
- * the version asked for, or the current one when version is 0.
+ * Looking for a credential in two steps.  The first reads what decides whether
+ * the caller may see it, so that what may not be seen costs as much as what is
+ * not there, however long its texts are.  The second reads the rest, in the
+ * same snapshot: what a ciphertext is bound to lies in the credential's row.
  */
-extern bool ks_store_find(const KsName *name, int32 version,
-						  KsCredential *credential, KsSealed *sealed);
+typedef struct KsSeek
+{
+	Snapshot	snapshot;
+
+	/* of the row that was found, as they lie in the table; 0 for NULL */
+	Datum		description;
+	Datum		tags;
+	Datum		metadata;
+} KsSeek;
+
+/*
+ * Finds what is not deleted, own before shared; version is the one that is
+ * wanted, 0 for the current one.  All of the credential is set but
+ * description, tags and metadata.  When there is none, it is an empty personal
+ * one at the place that was asked for, and the result is false.  Either way
+ * the seek must be ended.
+ */
+extern bool ks_store_seek(KsSeek *seek, const KsName *name, int32 version, KsCredential *credential);
 
 /* By id, deleted or not. */
+extern bool ks_store_seek_id(KsSeek *seek, const uint8 id[KS_ID_LEN], KsCredential *credential);
+
+/* Reads the rest of the credential, and the version asked for, or the current
+ * one when version is 0; sealed may be NULL. */
+extern void ks_store_load(const KsSeek *seek, int32 version, KsCredential *credential, KsSealed *sealed);
+
+/* Ends a seek.  After an error the transaction does. */
+extern void ks_store_end_seek(KsSeek *seek);
+
+/* Both steps, for who may see it anyway. */
+extern bool ks_store_find(const KsName *name, int32 version,
+						  KsCredential *credential, KsSealed *sealed);
 extern bool ks_store_find_id(const uint8 id[KS_ID_LEN], int32 version,
 							 KsCredential *credential, KsSealed *sealed);
 
 /* Locks a credential's row and reads it again; false when it is gone. */
 extern bool ks_store_lock(KsCredential *credential);
 
-/* Ids of what has a current version in an environment: own before shared of the same
- * name, ordered by name.  *ids is palloc'd, 16 bytes each. */
+/*
+ * Ids of what has a current version in an environment: own before shared of the
+ * same name, ordered by name.  *ids is palloc'd, 16 bytes each.  providers:
+ * those that alone count, a text[]; 0 for all.
+ */
 extern int	ks_store_list(const uint8 workspace[KS_ID_LEN], const char *environment,
-						  const uint8 *owner, uint8 (**ids)[KS_ID_LEN]);
+						  const uint8 *owner, Datum providers, uint8 (**ids)[KS_ID_LEN]);
 
-/* The credential that resolve() gives. */
-extern bool ks_store_resolve(const uint8 workspace[KS_ID_LEN], const char *environment,
-							 const char *provider, const char *kind, const uint8 *owner,
-							 KsCredential *credential);
+/*
+ * The credential that resolve() gives: own, then shared in the workspace, then
+ * one of others, a uuid[] of personal ones that the caller may use.
+ */
+typedef struct KsResolve
+{
+	const uint8 *workspace;
+	const char *environment;
+	const char *provider;
+	const char *kind;			/* may be NULL */
+	const uint8 *owner;
+	Datum		others;
+} KsResolve;
+
+extern bool ks_store_resolve(const KsResolve *wanted, KsCredential *credential);
 
 /*
  * Inserts a credential with last_version 0.  False when the name is taken by

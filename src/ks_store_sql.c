@@ -100,6 +100,24 @@ is_still(const KsCredential *row, const KsName *name)
 }
 
 /*
+ * What a limited API key stores must lie within its limits, and so must what
+ * has the name (NULL: nothing), which it could not see otherwise.
+ */
+static void
+require_within(const StoreRequest *request, const KsCredential *there)
+{
+	const char *provider = request->row.provider;
+
+	if (there != NULL)
+	{
+		ks_require_within(&request->member, there->environment, there->provider);
+		if (provider == NULL)
+			provider = there->provider;
+	}
+	ks_require_within(&request->member, request->row.environment, provider);
+}
+
+/*
  * Stores a value.  Returns what it did.  The loop is for the case that
  * somebody else inserts, renames or deletes between a look-up and what
  * follows it.
@@ -135,6 +153,7 @@ store_value(KsVerb *verb, StoreRequest *request, int32 *version)
 					errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 					errmsg("could not store the value because of concurrent changes"));
 		found = ks_store_find(&name, 0, &there, NULL);
+		require_within(request, found ? &there : NULL);
 		if (found && ks_store_lock(&there) && is_still(&there, &name))
 			break;
 		if (found)
@@ -152,6 +171,7 @@ store_value(KsVerb *verb, StoreRequest *request, int32 *version)
 	verb->action = found ? KS_ACTION_CREDENTIAL_ROTATE : KS_ACTION_CREDENTIAL_CREATE;
 	if (found)
 	{
+		require_within(request, &there);
 		ks_verb_credential(verb, &there, 0);
 		ks_check_expected(&there, request->has_expected, request->expected);
 		keep_what_is_null(request, &there);
@@ -224,6 +244,8 @@ store(FunctionCallInfo fcinfo, KsVerb *verb)
 	ks_membership(&verb->call, ks_arg_get_text_or_null(fcinfo, 0), &request.member);
 	memcpy(verb->workspace, request.member.workspace, KS_ID_LEN);
 	ks_require(&request.member, request.row.personal ? KS_PERM_VIEW : KS_PERM_STORE);
+	if (request.row.personal && verb->call.actor.source == KS_SOURCE_API_KEY)
+		ks_error_denied("permission denied", "An API key is nobody's owner: it stores shared credentials only.");
 	ks_require_usable(&request.member);
 	memcpy(request.row.workspace, request.member.workspace, KS_ID_LEN);
 	if (request.row.personal)
@@ -249,24 +271,21 @@ ks_fn_store(PG_FUNCTION_ARGS)
 static bool
 is_unchanged(const KsCall *call, const StoreRequest *request)
 {
-	KsName		name = {
-		.workspace = request->member.workspace,
-		.environment = request->row.environment,
-		.folded_name = request->row.folded_name,
-		.shared = true,
+	KsReveal	reveal = {
+		.name = {
+			.workspace = request->member.workspace,
+			.environment = request->row.environment,
+			.folded_name = request->row.folded_name,
+			.shared = true,
+		},
 	};
-	KsCredential credential;
-	KsSealed	sealed;
-	KsValue		value;
-	KsProblem	problem;
 	bool		same;
 
-	if (!ks_store_find(&name, 0, &credential, &sealed) ||
-		!ks_vault_reveal(call, &credential, &sealed, &value, &problem))
+	if (!ks_vault_reveal(call, &reveal))
 		return false;
-	same = value.len == request->value.len &&
-		ks_equal(value.data, request->value.data, value.len);
-	ks_secret_wipe(value.data);
+	same = reveal.value.len == request->value.len &&
+		ks_equal(reveal.value.data, request->value.data, reveal.value.len);
+	ks_secret_wipe(reveal.value.data);
 	return same;
 }
 

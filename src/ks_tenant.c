@@ -12,13 +12,26 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "ks_crypto.h"
 #include "ks_error.h"
+#include "ks_guc.h"
 #include "ks_rows.h"
 #include "ks_tenant.h"
+#include "ks_text.h"
+
+void
+ks_tenant_check_slug(const char *parameter, const char *slug)
+{
+	if (!ks_text_is_slug(slug) || strncmp(slug, KS_PERSONAL_PREFIX, strlen(KS_PERSONAL_PREFIX)) == 0)
+		ks_error_invalid(parameter,
+						 "1 to 63 lower-case letters, digits and single hyphens between them, not shaped like a uuid, and not beginning with personal-",
+						 NULL);
+}
 
 bool
 ks_tenant_find_workspace(const text *workspace, uint8 id[KS_ID_LEN])
@@ -41,6 +54,27 @@ ks_tenant_find_workspace(const text *workspace, uint8 id[KS_ID_LEN])
 	return found;
 }
 
+bool
+ks_tenant_read_workspace(const uint8 id[KS_ID_LEN], KsWorkspaceRow *row)
+{
+	static KsPlan plan = {.sql = "SELECT " KS_WORKSPACE_COLUMNS " FROM keystone.workspaces w WHERE w.id = $1"};
+	KsArgs		args = {0};
+	KsSpi		spi;
+	bool		valid;
+
+	ks_spi_begin(&spi);
+	ks_arg_uuid(&args, id);
+	valid = ks_spi_read(&plan, &args) == 1 && ks_workspace_read(&spi, 0, 1, row);
+	ks_spi_end(&spi);
+	return valid;
+}
+
+bool
+ks_tenant_is_usable(const KsWorkspaceRow *row)
+{
+	return strcmp(row->status, "active") == 0 || strcmp(row->status, "trial") == 0;
+}
+
 char *
 ks_tenant_display_name(const uint8 principal[KS_ID_LEN])
 {
@@ -59,39 +93,206 @@ ks_tenant_display_name(const uint8 principal[KS_ID_LEN])
 
 /* Changes. */
 
+/* False when the id or the role is taken. */
+static bool
+insert_principal(KsPrincipalRow *row, const char *display_name)
+{
+	static KsPlan plan = {.sql =
+		"INSERT INTO keystone.principals (id, display_name, kind, db_role, disabled_at, row_mac)"
+		" VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING"
+	};
+	KsArgs		args = {0};
+	KsSpi		spi;
+	bool		inserted;
+
+	ks_spi_begin_write(&spi);
+	ks_arg_uuid(&args, row->id);
+	ks_arg_text(&args, display_name);
+	ks_arg_text(&args, row->kind);
+	ks_arg_name(&args, row->db_role);
+	ks_arg_time(&args, row->disabled, row->disabled_at);
+	ks_principal_add_mac(&args, row);
+	inserted = ks_spi_write(&plan, &args) == 1;
+	ks_spi_end(&spi);
+	return inserted;
+}
+
+static bool
+insert_external_id(const uint8 principal[KS_ID_LEN], const char *external_id)
+{
+	static KsPlan plan = {.sql =
+		"INSERT INTO keystone_private.external_ids (principal_id, external_id, row_mac)"
+		" VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
+	};
+	KsExternalRow row = {.external_id = external_id};
+	KsArgs		args = {0};
+	KsSpi		spi;
+	bool		inserted;
+
+	memcpy(row.principal, principal, KS_ID_LEN);
+	ks_spi_begin_write(&spi);
+	ks_arg_uuid(&args, row.principal);
+	ks_arg_text(&args, row.external_id);
+	ks_external_add_mac(&args, &row);
+	inserted = ks_spi_write(&plan, &args) == 1;
+	ks_spi_end(&spi);
+	return inserted;
+}
+
 void
 ks_tenant_add_principal(const KsNewPrincipal *principal)
 {
-	static KsPlan insert = {.sql =
-		"INSERT INTO keystone.principals (id, display_name, kind, db_role, row_mac)"
-		" VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING"
-	};
-	static KsPlan external = {.sql =
-		"INSERT INTO keystone_private.external_ids (principal_id, external_id)"
-		" VALUES ($1, $2) ON CONFLICT DO NOTHING"
-	};
 	KsPrincipalRow row = {.kind = principal->kind, .db_role = principal->db_role};
-	KsArgs		args = {0};
-	KsArgs		external_args = {0};
-	KsSpi		spi;
 
 	memcpy(row.id, principal->id, KS_ID_LEN);
-	ks_spi_begin_write(&spi);
-	ks_arg_uuid(&args, row.id);
-	ks_arg_text(&args, principal->display_name);
-	ks_arg_text(&args, row.kind);
-	ks_arg_name(&args, row.db_role);
-	ks_principal_add_mac(&args, &row);
-	if (ks_spi_write(&insert, &args) != 1)
+	if (!insert_principal(&row, principal->display_name))
 		ks_error_duplicate("the principal already exists, or its database role is bound to another", NULL);
-	if (principal->external_id != NULL)
+	if (principal->external_id != NULL && !insert_external_id(row.id, principal->external_id))
+		ks_error_duplicate("the external id belongs to another principal", NULL);
+}
+
+/*
+ * The row of a principal whom a token or claims name.  A bearer who is deleted
+ * meanwhile has a row when this one comes, and must not go on.
+ */
+static void
+add_proved_principal(const KsCall *call)
+{
+	KsPrincipalRow row = {.kind = "user"};
+	const char *name = ks_identity_display_name();
+	char		word[37];
+
+	memcpy(row.id, call->actor.principal, KS_ID_LEN);
+	ks_text_from_uuid(row.id, word);
+	name = name != NULL && name[0] != '\0' ? ks_escape_control(name) : psprintf("user %.8s", word);
+	if (!insert_principal(&row, name) && ks_principal_state(row.id, NULL) != KS_PRINCIPAL_GOOD)
+		ks_error_denied("permission denied", "The principal is disabled.");
+}
+
+/*
+ * The principal of a login role that has none.  Not where an identity is
+ * withheld: then the session's user did not ask.
+ */
+static void
+add_login_principal(KsCall *call)
+{
+	KsPrincipalRow row = {.kind = "user"};
+	const char *why;
+	char	   *role;
+
+	if (ks_identity_withheld(&why))
+		ks_error_anonymous(call->actor.why != NULL ? call->actor.why : why);
+	role = GetUserNameFromId(call->actor.session_role, false);
+	row.db_role = role;
+	if (ks_random_uuid(row.id) != KS_CRYPTO_OK)
+		ks_error_crypto("draw random bytes");
+	if (!insert_principal(&row, role))
 	{
-		ks_arg_uuid(&external_args, row.id);
-		ks_arg_text(&external_args, principal->external_id);
-		if (ks_spi_write(&external, &external_args) != 1)
-			ks_error_duplicate("the external id belongs to another principal", NULL);
+		/*
+		 * It has one: another session's of this moment, or one that is worth
+		 * nothing.
+		 */
+		if (ks_identity_loader.principal_of_role(role, row.id))
+			ks_error_duplicate("the principal already exists, or its database role is bound to another", NULL);
+		ks_error_denied("permission denied", "The principal of the login role is disabled.");
+	}
+	memcpy(call->actor.principal, row.id, KS_ID_LEN);
+	call->actor.source = KS_SOURCE_DB_ROLE;
+}
+
+void
+ks_tenant_ensure_principal(KsCall *call)
+{
+	if (call->actor.source == KS_SOURCE_ANONYMOUS)
+		add_login_principal(call);
+	else if ((call->actor.source == KS_SOURCE_JWT || call->actor.source == KS_SOURCE_CLAIMS) &&
+			 ks_principal_state(call->actor.principal, NULL) == KS_PRINCIPAL_ABSENT)
+		add_proved_principal(call);
+}
+
+void
+ks_tenant_refuse_api_key(const KsCall *call)
+{
+	if (call->actor.source == KS_SOURCE_API_KEY)
+		ks_error_denied("permission denied", "An API key has no workspace of its own, and joins none.");
+}
+
+/* Reads a principal's row and locks it; its state, ABSENT when there is none. */
+static KsPrincipalState
+lock_principal(const uint8 principal[KS_ID_LEN], KsPrincipalRow *row)
+{
+	static KsPlan plan = {.sql =
+		"SELECT " KS_PRINCIPAL_COLUMNS " FROM keystone.principals p WHERE p.id = $1 FOR NO KEY UPDATE"
+	};
+	KsArgs		args = {0};
+	KsSpi		spi;
+	KsPrincipalState state = KS_PRINCIPAL_ABSENT;
+
+	ks_spi_begin_write(&spi);
+	ks_arg_uuid(&args, principal);
+	if (ks_spi_write(&plan, &args) == 1)
+	{
+		if (!ks_principal_read(&spi, 0, 1, row))
+			state = KS_PRINCIPAL_FORGED;
+		else
+			state = row->disabled ? KS_PRINCIPAL_DISABLED : KS_PRINCIPAL_GOOD;
 	}
 	ks_spi_end(&spi);
+	return state;
+}
+
+static void
+write_disabled(KsPrincipalRow *row)
+{
+	static KsPlan plan = {.sql = "UPDATE keystone.principals SET disabled_at = $2, row_mac = $3 WHERE id = $1"};
+	KsArgs		args = {0};
+	KsSpi		spi;
+
+	ks_spi_begin_write(&spi);
+	ks_arg_uuid(&args, row->id);
+	ks_arg_time(&args, row->disabled, row->disabled_at);
+	ks_principal_add_mac(&args, row);
+	(void) ks_spi_write(&plan, &args);
+	ks_spi_end(&spi);
+}
+
+KsPrincipalState
+ks_tenant_set_disabled(const uint8 principal[KS_ID_LEN], bool disabled)
+{
+	KsPrincipalRow row;
+	KsPrincipalState state = lock_principal(principal, &row);
+
+	if (state == (disabled ? KS_PRINCIPAL_GOOD : KS_PRINCIPAL_DISABLED))
+	{
+		row.disabled = disabled;
+		row.disabled_at = GetCurrentTimestamp();
+		write_disabled(&row);
+	}
+	return state;
+}
+
+KsPrincipalState
+ks_tenant_bury_principal(const uint8 principal[KS_ID_LEN])
+{
+	KsPrincipalRow row = {.kind = "user", .disabled = true};
+	KsPrincipalState state = ks_tenant_set_disabled(principal, true);
+
+	if (state != KS_PRINCIPAL_ABSENT)
+		return state;
+	memcpy(row.id, principal, KS_ID_LEN);
+	row.disabled_at = GetCurrentTimestamp();
+	if (insert_principal(&row, "deleted user"))
+		return state;
+	return ks_tenant_set_disabled(principal, true); /* somebody was faster */
+}
+
+bool
+ks_tenant_platform_service(uint8 principal[KS_ID_LEN])
+{
+	const char *kind;
+
+	return ks_platform_service[0] != '\0' && ks_text_uuid(ks_platform_service, principal) &&
+		ks_principal_state(principal, &kind) == KS_PRINCIPAL_GOOD && strcmp(kind, "api_key") != 0;
 }
 
 bool
@@ -127,6 +328,45 @@ ks_tenant_add_workspace(const uint8 id[KS_ID_LEN], const char *slug, const char 
 	return added;
 }
 
+void
+ks_tenant_write_workspace(KsWorkspaceRow *row, const KsWorkspaceTexts *texts)
+{
+	static const KsWorkspaceTexts none = {0};
+
+	/* Whether the slug is free is asked first, so that the error is ours. */
+	static KsPlan taken = {.sql = "SELECT 1 FROM keystone.workspaces WHERE slug = $1 AND id <> $2"};
+	static KsPlan plan = {.sql =
+		"UPDATE keystone.workspaces SET slug = $2, status = $3, status_set_by = $4, purge_after = $5,"
+		" purged_at = $6, updated_at = $7, row_mac = $8, display_name = coalesce($9, display_name),"
+		" contact = CASE WHEN $10 THEN $11 ELSE contact END WHERE id = $1"
+	};
+	KsArgs		taken_args = {0};
+	KsArgs		args = {0};
+	KsSpi		spi;
+
+	if (texts == NULL)
+		texts = &none;
+	row->updated_at = GetCurrentTimestamp();
+	ks_spi_begin_write(&spi);
+	ks_arg_text(&taken_args, row->slug);
+	ks_arg_uuid(&taken_args, row->id);
+	if (ks_spi_read(&taken, &taken_args) > 0)
+		ks_error_duplicate("the slug is taken", NULL);
+	ks_arg_uuid(&args, row->id);
+	ks_arg_text(&args, row->slug);
+	ks_arg_text(&args, row->status);
+	ks_arg_uuid(&args, row->set_by_member ? row->status_set_by : NULL);
+	ks_arg_time(&args, row->offboarded, row->purge_after);
+	ks_arg_time(&args, row->purged, row->purged_at);
+	ks_arg_time(&args, true, row->updated_at);
+	ks_workspace_add_mac(&args, row);
+	ks_arg_text(&args, texts->display_name);
+	ks_arg_bool(&args, true, texts->set_contact);
+	ks_arg_text(&args, texts->contact);
+	(void) ks_spi_write(&plan, &args);
+	ks_spi_end(&spi);
+}
+
 bool
 ks_tenant_personal(const uint8 owner[KS_ID_LEN], uint8 id[KS_ID_LEN])
 {
@@ -153,6 +393,17 @@ ks_tenant_lock(const uint8 workspace[KS_ID_LEN])
 	ks_arg_uuid(&args, workspace);
 	(void) ks_spi_write(&plan, &args);
 	ks_spi_end(&spi);
+}
+
+void
+ks_tenant_lock_membership(const KsCall *call, const text *workspace, uint8 named[KS_ID_LEN],
+						  KsMembership *member)
+{
+	ks_membership(call, workspace, member);
+	memcpy(named, member->workspace, KS_ID_LEN);
+	ks_tenant_lock(named);
+	if (!ks_membership_of(call, named, member))
+		ks_error_not_found(NULL);
 }
 
 /* Whether a row of a member joined with its principal counts. */
@@ -199,22 +450,6 @@ ks_tenant_get_member(const uint8 workspace[KS_ID_LEN], const uint8 principal[KS_
 		}
 	}
 	ks_spi_end(&spi);
-}
-
-bool
-ks_tenant_principal_exists(const uint8 principal[KS_ID_LEN])
-{
-	static KsPlan plan = {.sql = "SELECT " KS_PRINCIPAL_COLUMNS " FROM keystone.principals p WHERE p.id = $1"};
-	KsPrincipalRow row;
-	KsArgs		args = {0};
-	KsSpi		spi;
-	bool		exists;
-
-	ks_spi_begin(&spi);
-	ks_arg_uuid(&args, principal);
-	exists = ks_spi_read(&plan, &args) == 1 && ks_principal_read(&spi, 0, 1, &row) && !row.disabled;
-	ks_spi_end(&spi);
-	return exists;
 }
 
 void

@@ -156,6 +156,20 @@ ks_text_free(const char *parameter, const text *value, int max)
 }
 
 bool
+ks_text_has_space(const char *word)
+{
+	size_t		n;
+	pg_wchar   *codes = to_code_points(word, &n);
+
+	for (size_t i = 0; i < n; i++)
+	{
+		if (is_space(codes[i]))
+			return true;
+	}
+	return false;
+}
+
+bool
 ks_text_is_slug(const char *word)
 {
 	size_t		len = strlen(word);

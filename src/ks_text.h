@@ -26,6 +26,9 @@ extern char *ks_text_fold(const char *name);
 /* Free text of at most max bytes; may be empty.  22023 when it is longer. */
 extern char *ks_text_free(const char *parameter, const text *value, int max);
 
+/* Whether there is white space in it, of any script. */
+extern bool ks_text_has_space(const char *word);
+
 /* Lower-case letters, digits, single hyphens between; not shaped like a uuid. */
 extern bool ks_text_is_slug(const char *word);
 

@@ -61,6 +61,25 @@ ks_vault_raise(const KsProblem *problem)
 	}
 }
 
+/* Whether a credential is the caller's own. */
+static bool
+is_own(const KsCall *call, const KsCredential *credential)
+{
+	return credential->personal && memcmp(credential->owner, call->actor.principal, KS_ID_LEN) == 0;
+}
+
+/* Whether somebody's personal credential is shared with the caller. */
+static bool
+is_shared(const KsCall *call, const KsCredential *credential)
+{
+	KsShare		share;
+
+	memcpy(share.workspace, credential->workspace, KS_ID_LEN);
+	memcpy(share.credential, credential->id, KS_ID_LEN);
+	memcpy(share.owner, credential->owner, KS_ID_LEN);
+	return ks_is_shared(call, &share);
+}
+
 bool
 ks_vault_may(const KsCall *call, const KsCredential *credential, KsAccess access,
 			 KsMembership *member, KsProblem *problem)
@@ -72,29 +91,37 @@ ks_vault_may(const KsCall *call, const KsCredential *credential, KsAccess access
 		[KS_ACCESS_ROTATE] = KS_PERM_ROTATE,
 		[KS_ACCESS_STOP] = KS_PERM_STORE,
 		[KS_ACCESS_DESTROY] = KS_PERM_WORKSPACE,
+		[KS_ACCESS_SHARE] = 0,
 	};
-	bool		own;
+	bool		known = ks_membership_of(call, credential->workspace, member) &&
+	(member->permissions & KS_PERM_VIEW) &&
+	ks_within_limits(member, credential->environment, credential->provider);
+	bool		own = is_own(call, credential);
+	bool		shared = false;
 
-	if (!ks_membership_of(call, credential->workspace, member) ||
-		!(member->permissions & KS_PERM_VIEW))
+	/* Of what is not known it is asked, too, for the time that it takes. */
+	if (!known || (credential->personal && !own))
+		shared = is_shared(call, credential);
+	if (!known ||
+		(credential->personal && !own && !shared && !(member->permissions & KS_PERM_WORKSPACE)))
 		return refuse_not_found(problem);
+
 	if (!member->verified && access != KS_ACCESS_SEE)
 		return refuse(problem, KS_ERRCODE_SEALED, "the vault is sealed", NULL,
 					  "rights cannot be verified while the vault is sealed");
-
-	own = credential->personal &&
-		memcmp(credential->owner, call->actor.principal, KS_ID_LEN) == 0;
 	if (own)
 		return true;
 	if (credential->personal)
 	{
-		if (!(member->permissions & KS_PERM_WORKSPACE))
-			return refuse_not_found(problem);
-		if (access == KS_ACCESS_SEE || access == KS_ACCESS_STOP)
+		if (access == KS_ACCESS_SEE || (shared && access == KS_ACCESS_REVEAL) ||
+			(access == KS_ACCESS_STOP && (member->permissions & KS_PERM_WORKSPACE)))
 			return true;
 		return refuse(problem, ERRCODE_INSUFFICIENT_PRIVILEGE, "permission denied",
 					  "A personal credential is its owner's.", NULL);
 	}
+	if (access == KS_ACCESS_SHARE)
+		return refuse(problem, ERRCODE_INSUFFICIENT_PRIVILEGE, "permission denied",
+					  "Only a personal credential is shared, by its owner.", NULL);
 	if (!(member->permissions & needed[access]))
 		return refuse(problem, ERRCODE_INSUFFICIENT_PRIVILEGE, "permission denied",
 					  "The role in the workspace does not have the permission that this needs.", NULL);
@@ -206,23 +233,45 @@ ks_vault_open(const KsCredential *credential, const KsSealed *sealed, KsValue *v
 											sealed->key_version));
 }
 
-bool
-ks_vault_reveal(const KsCall *call, const KsCredential *credential, const KsSealed *sealed,
-				KsValue *value, KsProblem *problem)
+/* Whether what the caller may reveal is in a state to be revealed. */
+static bool
+is_given(const KsMembership *member, const KsCredential *credential, const KsSealed *sealed,
+		 KsProblem *problem)
 {
-	KsMembership member;
-
-	if (!ks_vault_may(call, credential, KS_ACCESS_REVEAL, &member, problem))
-		return false;
 	if (credential->deleted || sealed->version == 0 || strcmp(sealed->state, "destroyed") == 0)
 		return refuse_not_found(problem);
-	if (!member.usable)
+	if (!member->usable)
 		return refuse(problem, ERRCODE_INSUFFICIENT_PRIVILEGE, "the workspace is suspended", NULL, NULL);
 	if (!credential->is_active)
 		return refuse(problem, ERRCODE_INSUFFICIENT_PRIVILEGE, "the credential is not active", NULL, NULL);
 	if (credential->has_expiry && credential->expires_at <= GetCurrentTimestamp())
 		return refuse(problem, ERRCODE_INSUFFICIENT_PRIVILEGE, "the credential has expired", NULL, NULL);
-	return ks_vault_open(credential, sealed, value, problem);
+	return true;
+}
+
+bool
+ks_vault_reveal(const KsCall *call, KsReveal *reveal)
+{
+	KsCredential *credential = &reveal->credential;
+	KsMembership member;
+	KsSeek		seek;
+	bool		found;
+	bool		may;
+
+	if (reveal->id != NULL)
+		found = ks_store_seek_id(&seek, reveal->id, credential);
+	else
+		found = ks_store_seek(&seek, &reveal->name, reveal->version, credential);
+	may = ks_vault_may(call, credential, KS_ACCESS_REVEAL, &member, &reveal->problem);
+	reveal->seen = found && (may || reveal->problem.sqlstate != KS_ERRCODE_NOT_FOUND);
+	if (reveal->seen)
+		ks_store_load(&seek, reveal->version, credential, &reveal->sealed);
+	ks_store_end_seek(&seek);
+	if (!reveal->seen)
+		return refuse_not_found(&reveal->problem);
+	reveal->shared = may && credential->personal && !is_own(call, credential);
+	return may && is_given(&member, credential, &reveal->sealed, &reveal->problem) &&
+		ks_vault_open(credential, &reveal->sealed, &reveal->value, &reveal->problem);
 }
 
 /* A sealed value, ready for a table. */

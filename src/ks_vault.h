@@ -47,12 +47,17 @@ typedef enum KsAccess
 	KS_ACCESS_ROTATE,
 	KS_ACCESS_STOP,				/* switch off, delete: store, or workspace for
 								 * somebody's personal one */
-	KS_ACCESS_DESTROY			/* workspace, or to own a personal one */
+	KS_ACCESS_DESTROY,			/* workspace, or to own a personal one */
+	KS_ACCESS_SHARE				/* to own a personal one */
 } KsAccess;
 
 /*
- * Whether the caller may do something with a credential; member receives its
- * membership.  A credential that it may not even see is PT404.
+ * Whether the caller may do something with a credential, of which
+ * ks_store_seek() suffices; member receives its membership.  One that it may
+ * not even see is PT404: of a workspace that is not its own, outside what its
+ * API key is limited to, or somebody's personal one that was not shared with
+ * it.  The same is asked about what a seek has not found, so that it takes as
+ * long; the caller then refuses it whatever the answer.
  */
 extern bool ks_vault_may(const KsCall *call, const KsCredential *credential, KsAccess access,
 						 KsMembership *member, KsProblem *problem);
@@ -64,9 +69,28 @@ extern bool ks_vault_may(const KsCall *call, const KsCredential *credential, KsA
 extern bool ks_vault_open(const KsCredential *credential, const KsSealed *sealed,
 						  KsValue *value, KsProblem *problem);
 
-/* Everything between finding a credential and its value: access, state, opening. */
-extern bool ks_vault_reveal(const KsCall *call, const KsCredential *credential,
-							const KsSealed *sealed, KsValue *value, KsProblem *problem);
+/* A value that is to be revealed. */
+typedef struct KsReveal
+{
+	/* what is asked for; the rest is zeros */
+	const uint8 *id;			/* NULL: by name */
+	KsName		name;
+	int32		version;		/* 0: the current one */
+
+	/* what came of it */
+	bool		seen;			/* the caller may see the credential;
+								 * otherwise the log must not say more of it
+								 * than was asked */
+	bool		shared;			/* it is somebody else's, who shared it */
+	KsCredential credential;	/* when seen, and so is sealed */
+	KsSealed	sealed;
+	KsValue		value;
+	KsProblem	problem;
+} KsReveal;
+
+/* Everything between what was asked for and its value: finding, access, state,
+ * opening.  False with a problem. */
+extern bool ks_vault_reveal(const KsCall *call, KsReveal *reveal);
 
 /*
  * Seals a value as the next version of a credential whose row is locked.

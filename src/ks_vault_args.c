@@ -56,24 +56,50 @@ ks_get_provider(const uint8 workspace[KS_ID_LEN], const char *name, KsProvider *
 		ks_error_denied("the provider is not enabled", NULL);
 }
 
+/*
+ * What the caller may not see stands in its entry as it was asked for, and no
+ * more: the entry can be read by whoever made it.
+ */
+static void
+require_access(KsVerb *verb, const KsCredential *credential, bool found, KsAccess access,
+			   KsMembership *member)
+{
+	KsProblem	problem = {0};
+	bool		may = ks_vault_may(&verb->call, credential, access, member, &problem);
+
+	if (!found || (!may && problem.sqlstate == KS_ERRCODE_NOT_FOUND))
+	{
+		verb->has_credential = false;
+		memset(verb->workspace, 0, KS_ID_LEN);
+		ks_error_not_found(NULL);
+	}
+	ks_verb_credential(verb, credential, 0);
+	if (!may)
+		ks_vault_raise(&problem);
+}
+
+void
+ks_lock_any_credential(KsVerb *verb, const uint8 *id, KsAccess access, KsCredential *credential,
+					   KsMembership *member)
+{
+	KsSeek		seek;
+	bool		found = ks_store_seek_id(&seek, id, credential);
+
+	ks_store_end_seek(&seek);
+	memcpy(verb->object, id, KS_ID_LEN);
+	require_access(verb, credential, found, access, member);
+	found = ks_store_lock(credential);
+
+	/* The wait for the lock may have been long enough to lose the right. */
+	require_access(verb, credential, found, access, member);
+}
+
 void
 ks_lock_credential(KsVerb *verb, const uint8 *id, KsAccess access, KsCredential *credential)
 {
 	KsMembership member;
-	KsProblem	problem = {0};
 
-	memcpy(verb->object, id, KS_ID_LEN);
-	if (!ks_store_find_id(id, 0, credential, NULL))
-		ks_error_not_found(NULL);
-	ks_verb_credential(verb, credential, 0);
-	if (!ks_vault_may(&verb->call, credential, access, &member, &problem))
-		ks_vault_raise(&problem);
-	if (!ks_store_lock(credential))
-		ks_error_not_found(NULL);
-
-	/* The wait for the lock may have been long enough to lose the right. */
-	if (!ks_vault_may(&verb->call, credential, access, &member, &problem))
-		ks_vault_raise(&problem);
+	ks_lock_any_credential(verb, id, access, credential, &member);
 	ks_require_usable(&member);
 }
 
@@ -83,6 +109,13 @@ ks_lock_live_credential(KsVerb *verb, const uint8 *id, KsAccess access, KsCreden
 	ks_lock_credential(verb, id, access, credential);
 	if (credential->deleted)
 		ks_error_not_found(NULL);
+}
+
+void
+ks_require_within(const KsMembership *member, const char *environment, const char *provider)
+{
+	if (!ks_within_limits(member, environment, provider))
+		ks_error_denied("permission denied", "The API key is limited to other environments or providers.");
 }
 
 void

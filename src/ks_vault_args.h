@@ -37,6 +37,15 @@ extern void ks_lock_credential(KsVerb *verb, const uint8 *id, KsAccess access, K
 extern void ks_lock_live_credential(KsVerb *verb, const uint8 *id, KsAccess access,
 									KsCredential *credential);
 
+/* As ks_lock_credential(), also in a workspace that is not usable; member
+ * receives the caller's membership. */
+extern void ks_lock_any_credential(KsVerb *verb, const uint8 *id, KsAccess access,
+								   KsCredential *credential, KsMembership *member);
+
+/* 42501 when an API key that is limited would get something to where it may
+ * not: an environment or a provider (NULL: none). */
+extern void ks_require_within(const KsMembership *member, const char *environment, const char *provider);
+
 /* PT409 unless an expected version that was given is the current one. */
 extern void ks_check_expected(const KsCredential *credential, bool given, int32 expected);
 

@@ -227,6 +227,7 @@ rename_credential(FunctionCallInfo fcinfo, KsVerb *verb)
 {
 	KsCredential before;
 	KsCredential after;
+	KsMembership member;
 	KsProvider	provider;
 
 	ks_verb_enter_known(verb, KS_PROFILE_CLIENT);
@@ -236,6 +237,9 @@ rename_credential(FunctionCallInfo fcinfo, KsVerb *verb)
 	after = before;
 	for_each_change(ks_arg_get_jsonb(fcinfo, 1, "changes"), &after, apply_rename,
 					"name, environment, provider, kind");
+	if (!ks_membership_of(&verb->call, before.workspace, &member))
+		ks_error_not_found(NULL);
+	ks_require_within(&member, after.environment, after.provider);
 	if (after.provider != NULL && after.provider != before.provider)
 		ks_get_provider(before.workspace, after.provider, &provider);
 	ks_change_begin(verb);

@@ -142,6 +142,31 @@ record_refusal(KsVerb *verb, int sqlstate)
 		(void) ks_event_wait(&ticket);
 }
 
+/* Loader for ks_identity: a token that proves nothing.  Never the token. */
+static void
+record_failure(const KsAuthFailure *failure)
+{
+	KsVerb		verb;
+	KsTicket	ticket;
+
+	if (!ks_change_can_record())
+		return;
+	memset(&verb, 0, sizeof(verb));
+	verb.action = KS_ACTION_AUTH_FAIL;
+	ks_identity_actor(&verb.call.actor);
+	ks_detail_add(&verb.detail, "token", ks_source_name(failure->kind));
+	ks_detail_add(&verb.detail, "key_prefix", failure->prefix);
+	ks_detail_add(&verb.detail, "why", failure->why);
+	if (put_refusal(&verb, KS_OUTCOME_DENIED, ERRCODE_INSUFFICIENT_PRIVILEGE, NULL, &ticket))
+		(void) ks_event_wait(&ticket);
+}
+
+void
+ks_verb_init(void)
+{
+	ks_identity_loader.record_failure = record_failure;
+}
+
 Datum
 ks_verb_run(FunctionCallInfo fcinfo, KsAction action, KsVerbBody body)
 {

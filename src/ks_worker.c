@@ -1,20 +1,22 @@
 /*-------------------------------------------------------------------------
  *
  * ks_worker.c
- *	  The launcher: a background worker that loads the root keyring, at start
- *	  and at each reload, and supervises the other workers.
+ *	  The launcher: a background worker that loads the root keyring and the
+ *	  keys for tokens, at start and at each reload, and supervises the other
+ *	  workers.
  *
  * It is connected to no database, so that it is in nobody's way, but to the
  * shared catalogs.  What must always hold:
  *
  *	- the main loop never blocks but in its one wait, so that the launcher
  *	  answers to the postmaster while a key command runs;
- *	- an error in supervision leaves the keyring alone, an error in a load
- *	  seals;
+ *	- an error in supervision leaves the keys alone, an error in a load of the
+ *	  keyring seals, one in a load of keys for tokens leaves none of these;
  *	- nobody can cancel it, only end it, and it ends with status 1: the
  *	  postmaster would not start a worker again that ends with 0.
  *
- * The work is done in ks_launcher_keys.c and ks_supervise.c.
+ * The work is done in ks_launcher_keys.c, ks_launcher_jwks.c and
+ * ks_supervise.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -31,6 +33,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "ks_launcher_jwks.h"
 #include "ks_launcher_keys.h"
 #include "ks_supervise.h"
 
@@ -50,23 +53,39 @@ report_error(void)
 }
 
 static void
-run_keys(void)
+reload_settings(void)
+{
+	if (!ConfigReloadPending)
+		return;
+	ConfigReloadPending = false;
+	ProcessConfigFile(PGC_SIGHUP);
+	ks_launcher_jwks_reload();
+	ks_launcher_keys_reload();
+}
+
+/* Without knowing the settings nothing is known of any key. */
+static void
+fail_loads(void)
+{
+	ks_launcher_jwks_fail();
+	ks_launcher_keys_fail();
+}
+
+/*
+ * Runs what fail() puts in order after an error.
+ */
+static void
+run_guarded(void (*run) (void), void (*fail) (void))
 {
 	PG_TRY();
 	{
-		if (ConfigReloadPending)
-		{
-			ConfigReloadPending = false;
-			ProcessConfigFile(PGC_SIGHUP);
-			ks_launcher_keys_reload();
-		}
-		ks_launcher_keys_run();
+		run();
 	}
 	PG_CATCH();
 	{
 		HOLD_INTERRUPTS();
 		report_error();
-		ks_launcher_keys_fail();
+		fail();
 		RESUME_INTERRUPTS();
 	}
 	PG_END_TRY();
@@ -126,6 +145,7 @@ ks_launcher_main(Datum arg pg_attribute_unused())
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
 	pqsignal(SIGINT, SIG_IGN);
 	ks_launcher_keys_init();
+	ks_launcher_jwks_init();
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(InvalidOid, InvalidOid, 0);
 	force_settings();
@@ -140,7 +160,9 @@ ks_launcher_main(Datum arg pg_attribute_unused())
 
 		MemoryContextSwitchTo(loop_context);
 		MemoryContextReset(loop_context);
-		run_keys();
+		run_guarded(reload_settings, fail_loads);
+		run_guarded(ks_launcher_jwks_run, ks_launcher_jwks_fail);
+		run_guarded(ks_launcher_keys_run, ks_launcher_keys_fail);
 		next_at = run_supervision(woken);
 		woken = ks_command_wait(ks_launcher_keys_command(), next_at);
 		CHECK_FOR_INTERRUPTS();

@@ -171,7 +171,7 @@ build_frontend()
 {
 	local out=$1 compiler=$2 room rooms=()
 	shift 2
-	for room in mem crypto wire dotenv error merkle action entry note; do
+	for room in mem crypto jws wire dotenv error merkle action entry note; do
 		rooms+=("$work/tree/src/ks_$room.c")
 	done
 	as_postgres "$compiler" -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes \
@@ -215,6 +215,7 @@ make_cluster()
 		include '$work/extension.conf'
 		shared_preload_libraries = 'keystone'
 		keystone.root_key_file = '$dir/root_keys'
+		keystone.auth_failures_per_minute = 10000
 		max_worker_processes = 40
 		listen_addresses = ''
 		unix_socket_directories = '$dir'

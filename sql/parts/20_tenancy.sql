@@ -29,6 +29,7 @@ COMMENT ON COLUMN keystone.principals.row_mac IS 'HMAC-SHA-256 over id, kind, db
 CREATE TABLE keystone_private.external_ids (
 	principal_id	uuid NOT NULL,
 	external_id		text NOT NULL,
+	row_mac			bytea NOT NULL,
 	CONSTRAINT external_ids_pkey PRIMARY KEY (principal_id),
 	CONSTRAINT external_ids_external_id_key UNIQUE (external_id),
 	CONSTRAINT external_ids_principal_id_fkey FOREIGN KEY (principal_id) REFERENCES keystone.principals (id)
@@ -36,13 +37,18 @@ CREATE TABLE keystone_private.external_ids (
 ALTER TABLE keystone_private.external_ids ALTER COLUMN external_id SET STATISTICS 0;
 COMMENT ON TABLE keystone_private.external_ids IS 'The name of a principal in another system, such as an e-mail address; not shown to co-members';
 COMMENT ON COLUMN keystone_private.external_ids.principal_id IS 'the principal';
-COMMENT ON COLUMN keystone_private.external_ids.external_id IS 'its name elsewhere';
+COMMENT ON COLUMN keystone_private.external_ids.external_id IS 'its name elsewhere; role:<name> for the tokens that have that role and no subject';
+COMMENT ON COLUMN keystone_private.external_ids.row_mac IS 'HMAC-SHA-256 over principal_id and external_id';
 
 CREATE TABLE keystone.workspaces (
 	id				uuid NOT NULL,
 	slug			text NOT NULL,
 	display_name	text NOT NULL,
+	contact			text,
 	status			text NOT NULL DEFAULT 'active',
+	status_set_by	uuid,
+	purge_after		timestamptz,
+	purged_at		timestamptz,
 	personal_of		uuid,
 	created_by		uuid NOT NULL,
 	created_at		timestamptz NOT NULL DEFAULT now(),
@@ -52,21 +58,29 @@ CREATE TABLE keystone.workspaces (
 	CONSTRAINT workspaces_slug_key UNIQUE (slug),
 	CONSTRAINT workspaces_personal_of_key UNIQUE (personal_of),
 	CONSTRAINT workspaces_status_check CHECK (status IN ('active', 'trial', 'suspended', 'cancelled')),
+	CONSTRAINT workspaces_purge_check CHECK (purge_after IS NULL OR status = 'cancelled'),
 	CONSTRAINT workspaces_personal_of_fkey FOREIGN KEY (personal_of) REFERENCES keystone.principals (id),
 	CONSTRAINT workspaces_created_by_fkey FOREIGN KEY (created_by) REFERENCES keystone.principals (id)
 );
 ALTER TABLE keystone.workspaces ALTER COLUMN slug SET STATISTICS 0;
 ALTER TABLE keystone.workspaces ALTER COLUMN display_name SET STATISTICS 0;
+ALTER TABLE keystone.workspaces ALTER COLUMN contact SET STATISTICS 0;
+-- For the purge of what was offboarded.
+CREATE INDEX workspaces_purge_idx ON keystone.workspaces (purge_after) WHERE purge_after IS NOT NULL AND purged_at IS NULL;
 COMMENT ON TABLE keystone.workspaces IS 'Tenants: each has members, keys and credentials of its own';
 COMMENT ON COLUMN keystone.workspaces.id IS 'the workspace';
 COMMENT ON COLUMN keystone.workspaces.slug IS 'unique short name: lower-case letters, digits and hyphens, at most 63 bytes';
 COMMENT ON COLUMN keystone.workspaces.display_name IS 'a name for people';
 COMMENT ON COLUMN keystone.workspaces.status IS 'active, trial, suspended or cancelled; the last two give no value';
+COMMENT ON COLUMN keystone.workspaces.contact IS 'whom to write to, such as an e-mail address';
+COMMENT ON COLUMN keystone.workspaces.status_set_by IS 'the member who set the status; NULL when it is as made, or a database administrator set it, which no member can undo';
+COMMENT ON COLUMN keystone.workspaces.purge_after IS 'from then on what an offboarded workspace holds is destroyed; NULL unless it is offboarded';
+COMMENT ON COLUMN keystone.workspaces.purged_at IS 'when its keys and ciphertext were destroyed';
 COMMENT ON COLUMN keystone.workspaces.personal_of IS 'the principal whose personal workspace this is; NULL for a team''s';
 COMMENT ON COLUMN keystone.workspaces.created_by IS 'the principal who made it';
 COMMENT ON COLUMN keystone.workspaces.created_at IS 'when it was made';
 COMMENT ON COLUMN keystone.workspaces.updated_at IS 'when it was changed last';
-COMMENT ON COLUMN keystone.workspaces.row_mac IS 'HMAC-SHA-256 over id, slug, status, personal_of and updated_at';
+COMMENT ON COLUMN keystone.workspaces.row_mac IS 'HMAC-SHA-256 over id, slug, status, status_set_by, purge_after, purged_at, personal_of and updated_at';
 
 CREATE TABLE keystone.members (
 	workspace_id		uuid NOT NULL,

@@ -29,7 +29,8 @@ CREATE TABLE keystone_private.credentials (
 	deleted_at		timestamptz,
 	destroy_after	timestamptz,
 	destroyed_at	timestamptz,
-	CONSTRAINT credentials_pkey PRIMARY KEY (workspace_id, id),
+	-- with what row-level security looks at, so that it can be counted there
+	CONSTRAINT credentials_pkey PRIMARY KEY (workspace_id, id) INCLUDE (owner, environment, provider),
 	CONSTRAINT credentials_metadata_check CHECK (jsonb_typeof(metadata) = 'object'),
 	CONSTRAINT credentials_deleted_check CHECK ((deleted_at IS NULL) = (destroy_after IS NULL)),
 	CONSTRAINT credentials_destroyed_check CHECK (destroyed_at IS NULL OR deleted_at IS NOT NULL),

@@ -10,10 +10,18 @@ CREATE OR REPLACE FUNCTION keystone.current_principal() RETURNS uuid
 	LANGUAGE C STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'ks_fn_current_principal';
 COMMENT ON FUNCTION keystone.current_principal() IS 'The calling principal; NULL when anonymous';
 
+CREATE OR REPLACE FUNCTION keystone.authenticate(token text) RETURNS uuid
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ks_fn_authenticate';
+COMMENT ON FUNCTION keystone.authenticate(text) IS 'Proves who the caller is by an API key or a JSON Web Token, for the rest of the transaction, and returns the principal; 42501 for a token that proves nothing or another identity than one proved before, PT429 after too many of them';
+
+CREATE OR REPLACE FUNCTION keystone.pre_request() RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ks_fn_pre_request';
+COMMENT ON FUNCTION keystone.pre_request() IS 'For PostgREST''s db-pre-request: takes the identity of the request before anything else runs, so that nothing later in the transaction can replace it; raises nothing for an anonymous one';
+
 CREATE OR REPLACE FUNCTION keystone.whoami(
 	OUT principal uuid, OUT source text, OUT display_name text, OUT reason text, OUT workspaces jsonb) RETURNS record
 	LANGUAGE C STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'ks_fn_whoami';
-COMMENT ON FUNCTION keystone.whoami() IS 'Who the caller is, how that is known (source db_role or anonymous), why anonymous, and the workspaces with role and permissions; writes nothing';
+COMMENT ON FUNCTION keystone.whoami() IS 'Who the caller is, how that is known (source api_key, jwt, claims, db_role or anonymous), why anonymous, and the workspaces with role and permissions; writes nothing';
 
 CREATE OR REPLACE FUNCTION keystone.has_permission(workspace text, permission text) RETURNS boolean
 	LANGUAGE C STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'ks_fn_has_permission';

@@ -3,7 +3,7 @@
 
 CREATE OR REPLACE FUNCTION keystone_private.audit_decode(entry bytea, detail bytea,
 	OUT at timestamptz, OUT workspace_id uuid, OUT actor text, OUT on_behalf_of text, OUT db_role text, OUT action text,
-	OUT object uuid, OUT version bigint, OUT outcome text, OUT client_addr text, OUT user_agent text,
+	OUT object uuid, OUT version bigint, OUT outcome text, OUT client_addr text, OUT claimed_addr text, OUT user_agent text,
 	OUT application_name text, OUT workflow text, OUT node text, OUT run text, OUT request_id text, OUT reason text,
 	OUT epoch int, OUT details jsonb) RETURNS record
 	LANGUAGE C IMMUTABLE PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'ks_fn_audit_decode';

@@ -8,15 +8,20 @@ CREATE OR REPLACE VIEW keystone.providers WITH (security_invoker = true) AS
 	WHERE NOT EXISTS (SELECT FROM keystone_private.provider_definitions d WHERE d.name OPERATOR(pg_catalog.=) c.name);
 COMMENT ON VIEW keystone.providers IS 'Services that credentials are for: those of this version, and those that an administrator defined';
 
+-- Who sees a credential sees its workspace.  The join is an outer one so that
+-- a list which does not ask for the slug is made without it.  What stands in
+-- credential_usage is asked for beside the credential's own row: a condition
+-- on a plain column of it would be shown rows of credentials nobody sees.
 CREATE OR REPLACE VIEW keystone.credentials WITH (security_invoker = true) AS
 	SELECT c.id, c.workspace_id, w.slug AS workspace, c.name, c.environment, c.owner, (c.owner IS NOT NULL) AS personal,
 		   c.provider, c.kind, c.current_version,
 		   CASE WHEN c.owner IS NULL OR c.owner OPERATOR(pg_catalog.=) (SELECT keystone.current_principal()) THEN c.hint END AS hint,
 		   c.description, c.tags, c.metadata, c.is_active, c.is_verified, c.verified_at, c.verified_detail,
-		   u.last_used_at, COALESCE(u.usage_count, 0) AS usage_count, c.last_rotated_at, c.expires_at,
+		   CASE WHEN u.credential_id OPERATOR(pg_catalog.=) c.id THEN u.last_used_at END AS last_used_at,
+		   CASE WHEN u.credential_id OPERATOR(pg_catalog.=) c.id THEN u.usage_count ELSE 0 END AS usage_count, c.last_rotated_at, c.expires_at,
 		   c.created_by, c.created_at, c.updated_at, c.deleted_at, c.destroy_after, c.destroyed_at
 	FROM keystone_private.credentials c
-	JOIN keystone.workspaces w ON w.id OPERATOR(pg_catalog.=) c.workspace_id
+	LEFT JOIN keystone.workspaces w ON w.id OPERATOR(pg_catalog.=) c.workspace_id
 	LEFT JOIN keystone_private.credential_usage u
 		ON u.workspace_id OPERATOR(pg_catalog.=) c.workspace_id AND u.credential_id OPERATOR(pg_catalog.=) c.id;
 COMMENT ON VIEW keystone.credentials IS 'Credentials that the caller may see, without their values';
@@ -37,7 +42,7 @@ COMMENT ON VIEW keystone.credential_summary IS 'Visible credentials that are not
 
 CREATE OR REPLACE VIEW keystone.audit_log WITH (security_invoker = true) AS
 	SELECT e.seq, d.at, w.slug AS workspace, d.workspace_id, d.actor, d.on_behalf_of, d.db_role, d.action, d.object, d.version,
-		   d.outcome, d.client_addr, d.user_agent, d.application_name, d.workflow, d.node, d.run, d.request_id, d.reason, d.epoch,
+		   d.outcome, d.client_addr, d.claimed_addr, d.user_agent, d.application_name, d.workflow, d.node, d.run, d.request_id, d.reason, d.epoch,
 		   d.details AS detail
 	FROM keystone_private.audit_entries e
 	CROSS JOIN LATERAL keystone_private.audit_decode(e.entry, e.detail) d
@@ -80,11 +85,17 @@ DECLARE
 		"credential_summary": {"workspace_id": "the workspace", "workspace": "slug of the workspace", "environment": "environment", "provider": "name of the provider",
 			"credentials": "how many there are", "personal": "how many of them are personal", "inactive": "how many are switched off", "expired": "how many are expired",
 			"failing": "how many did not work when last tried", "oldest_rotation": "the longest time ago that one got its value", "next_expiry": "when the next one expires"},
+		"api_keys": {"id": "the principal that the key is", "workspace_id": "the workspace", "workspace": "slug of the workspace",
+			"name": "its name, unique among the workspace''s keys that are not revoked", "prefix": "the public part of its newest secret",
+			"role": "admin, operator, viewer, auditor or service; cut to what its creator has", "environments": "the environments that it is limited to; NULL for all",
+			"providers": "the providers that it is limited to; NULL for all", "created_by": "the principal who made it, and without whose membership it is worth nothing",
+			"created_at": "when it was made", "expires_at": "from then on it is worth nothing; NULL for never", "revoked_at": "when it was revoked",
+			"last_used_at": "when it was used last, as the audit log has it"},
 		"audit_log": {"seq": "number of the entry, from 1", "at": "when it was written", "workspace": "slug of the workspace, if the caller sees that",
 			"workspace_id": "the workspace", "actor": "who acted: the uuid of a principal, or the name of a role without one",
 			"on_behalf_of": "for whom, if somebody else", "db_role": "the current role of the session", "action": "what was done, such as credential.reveal",
 			"object": "what it was done to, such as the id of a credential", "version": "version of the object", "outcome": "ok, denied or error",
-			"client_addr": "address of the client, or local", "user_agent": "what the client calls itself, as it claims", "application_name": "name of the application, as the client claims",
+			"client_addr": "address of the client, or local", "claimed_addr": "where the request came from first, as its headers claim", "user_agent": "what the client calls itself, as it claims", "application_name": "name of the application, as the client claims",
 			"workflow": "context of the call, as the caller claims", "node": "context of the call, as the caller claims", "run": "context of the call, as the caller claims",
 			"request_id": "context of the call, as the caller claims", "reason": "why, as the caller claims", "epoch": "epoch of the log",
 			"detail": "everything that the detail of the entry says, keys and texts"},

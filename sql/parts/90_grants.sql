@@ -11,33 +11,41 @@ CROSS JOIN LATERAL (
 	SELECT 'SCHEMA' AS kind, 'keystone' AS name, 'USAGE' AS privilege
 	UNION ALL
 	SELECT 'ROUTINE', f, 'EXECUTE' FROM unnest(ARRAY[
-		'keystone.version', 'keystone.current_principal', 'keystone.whoami', 'keystone.has_permission',
+		'keystone.version', 'keystone.pre_request', 'keystone.current_principal', 'keystone.whoami', 'keystone.has_permission',
 		'keystone.permitted_workspaces', 'keystone_private.has_profile', 'keystone_private.seal_state',
 		'keystone_private.pending_rewraps', 'keystone_private.audit_flush']) f
 	UNION ALL
 	SELECT 'TABLE', t, 'SELECT' FROM unnest(ARRAY['keystone.seal_status']) t
 	UNION ALL
 	SELECT 'ROUTINE', f, 'EXECUTE' FROM unnest(ARRAY[
-		'keystone.create_workspace', 'keystone.personal_workspace', 'keystone.register_principal',
+		'keystone.authenticate', 'keystone.create_workspace', 'keystone.personal_workspace', 'keystone.register_principal',
 		'keystone.add_member', 'keystone.set_member_role', 'keystone.remove_member', 'keystone.transfer_ownership',
+		'keystone.invite_member', 'keystone.accept_invitation', 'keystone.cancel_invitation',
+		'keystone.update_workspace', 'keystone.offboard_workspace', 'keystone.cancel_offboarding',
 		'keystone.provider_configure',
+		'keystone.create_api_key', 'keystone.revoke_api_key', 'keystone.rotate_api_key',
 		'keystone.store', 'keystone.reveal', 'keystone.reveal_by_id', 'keystone.reveal_many', 'keystone.reveal_env',
 		'keystone.export_env', 'keystone.import_env', 'keystone.resolve', 'keystone.credential_id', 'keystone.rotate',
 		'keystone.promote', 'keystone.rollback_to', 'keystone.rename', 'keystone.update_metadata', 'keystone.set_active',
 		'keystone.delete_credential', 'keystone.restore_credential', 'keystone.destroy_credential',
 		'keystone.destroy_version', 'keystone.mark_verified', 'keystone.verify_all',
+		'keystone.share_credential', 'keystone.unshare_credential', 'keystone_private.shared_credentials',
+		'keystone_private.key_environments', 'keystone_private.key_providers',
 		'keystone.audit_table', 'keystone.audit_untable', 'keystone_private.audit_user_row']) f
 	WHERE p.profile IN ('client', 'worker')
 	UNION ALL
 	SELECT 'TABLE', t, 'SELECT' FROM unnest(ARRAY[
-		'keystone.workspaces', 'keystone.members', 'keystone.principals', 'keystone.providers', 'keystone.provider_configs',
-		'keystone.credentials', 'keystone.credential_versions', 'keystone.credential_summary',
+		'keystone.workspaces', 'keystone.members', 'keystone.principals', 'keystone.invitations', 'keystone.providers', 'keystone.provider_configs',
+		'keystone.credentials', 'keystone.credential_versions', 'keystone.credential_summary', 'keystone.credential_shares',
+		'keystone.api_keys', 'keystone_private.api_keys', 'keystone_private.principal_usage',
 		'keystone_private.credentials', 'keystone_private.credential_usage',
 		'keystone_private.provider_catalogue', 'keystone_private.provider_definitions']) t
 	WHERE p.profile IN ('client', 'worker')
 	UNION ALL
 	SELECT 'ROUTINE', f, 'EXECUTE' FROM unnest(ARRAY[
 		'keystone.register_principal', 'keystone.remove_member', 'keystone.grant_access', 'keystone.revoke_access',
+		'keystone.update_workspace', 'keystone.offboard_workspace', 'keystone.cancel_offboarding',
+		'keystone.disable_principal', 'keystone.enable_principal', 'keystone.link_auth_users',
 		'keystone.provider_define', 'keystone.verify_all', 'keystone_private.health_checks',
 		'keystone.accept_restore', 'keystone.audit_table', 'keystone.audit_untable', 'keystone_private.audit_user_row']) f
 	WHERE p.profile = 'admin'

@@ -10,12 +10,13 @@ CREATE TEMP TABLE optional (function text, parameter text);
 INSERT INTO optional SELECT f, unnest(p::text[]) FROM (VALUES
 	('register_principal', '{id,db_role,external_id}'), ('create_workspace', '{display_name}'),
 	('add_member', '{approval,reason}'), ('set_member_role', '{approval,reason}'), ('remove_member', '{approval,reason}'), ('transfer_ownership', '{approval,reason}'),
+	('invite_member', '{expires_at}'), ('create_api_key', '{expires_at,environments,providers}'), ('offboard_workspace', '{confirm}'),
 	('provider_define', '{label,default_kind,value_pattern,limits,cost_micros}'),
 	('store', '{provider,kind,expires_at,description,tags,metadata,expected_version,approval,reason}'),
 	('reveal', '{version,field,owner,approval,reason}'), ('reveal_by_id', '{version,field,approval,reason}'), ('reveal_many', '{reason}'),
 	('reveal_env', '{names,reason}'), ('export_env', '{reason}'), ('resolve', '{kind}'), ('rotate', '{expected_version,approval,reason}'),
 	('promote', '{approval,reason}'), ('rollback_to', '{approval,reason}'), ('rename', '{approval,reason}'), ('delete_credential', '{approval,reason}'),
-	('destroy_credential', '{approval,reason}'), ('destroy_version', '{approval,reason}'), ('mark_verified', '{version,detail}'), ('verify_all', '{workspace}'),
+	('share_credential', '{until}'), ('destroy_credential', '{approval,reason}'), ('destroy_version', '{approval,reason}'), ('mark_verified', '{version,detail}'), ('verify_all', '{workspace}'),
 	('audit_verify', '{from_seq,to_seq}'), ('audit_export', '{workspace,since,until,from_seq,to_seq}')) v (f, p);
 
 -- What is given for the others; a call with these alone succeeds, or fails for
@@ -25,13 +26,14 @@ CREATE TEMP VIEW parameters AS
 		CASE WHEN p.proargnames[a.n] = 'workspace' THEN quote_literal('acme')
 			 WHEN p.proargnames[a.n] IN ('credential', 'id') THEN quote_literal(pg_temp.credential('acme-shared')) || '::uuid'
 			 WHEN p.proargnames[a.n] = 'credentials' THEN format('ARRAY[%L]::uuid[]', pg_temp.credential('acme-shared'))
-			 WHEN p.proargnames[a.n] = 'principal' THEN quote_literal(pg_temp.principal('ks_viewer')) || '::uuid'
+			 WHEN p.proargnames[a.n] IN ('principal', 'grantee') THEN quote_literal(pg_temp.principal('ks_viewer')) || '::uuid'
 			 WHEN p.proargnames[a.n] = 'permission' THEN quote_literal('view')
 			 WHEN p.proargnames[a.n] = 'profile' THEN quote_literal('client')
 			 WHEN p.proargnames[a.n] = 'role' AND p.proargtypes[a.n - 1] = 'name'::regtype THEN quote_literal('ks_anonymous')
 			 WHEN p.proargnames[a.n] = 'role' THEN quote_literal('viewer')
 			 WHEN p.proargnames[a.n] = 'category' THEN quote_literal('no_auth')
 			 WHEN p.proargnames[a.n] = 'provider' THEN quote_literal('openai')
+			 WHEN p.proargnames[a.n] = 'email' THEN quote_literal('guest@example.com')
 			 WHEN p.proargnames[a.n] = 'slug' THEN quote_literal('another')
 			 WHEN p.proargnames[a.n] = 'content' THEN quote_literal('A=b')
 			 WHEN p.proargnames[a.n] = 'format' THEN quote_literal('jsonl')
@@ -47,7 +49,7 @@ CREATE TEMP VIEW calls AS
 		format('SELECT * FROM keystone.%I(%s)', t.function, (
 			SELECT string_agg(format('%I => %s', u.parameter, CASE WHEN u.parameter = t.parameter THEN 'NULL' ELSE u.good END), ', ' ORDER BY u.n)
 			FROM parameters u WHERE u.function = t.function AND (NOT u.has_default OR u.parameter = t.parameter))) AS statement,
-		CASE WHEN t.function IN ('grant_access', 'revoke_access', 'provider_define', 'register_principal', 'accept_restore') THEN 'ks_dba' ELSE 'ks_owner' END AS caller
+		CASE WHEN t.function IN ('grant_access', 'revoke_access', 'provider_define', 'register_principal', 'accept_restore', 'disable_principal', 'enable_principal') THEN 'ks_dba' ELSE 'ks_owner' END AS caller
 	FROM parameters t LEFT JOIN optional o USING (function, parameter);
 \o
 

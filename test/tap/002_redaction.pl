@@ -13,6 +13,12 @@ use Time::HiRes qw(usleep);
 my $marker = 'zqMARKERqz';
 my $number = '7731994477';
 
+# Tokens, of which nothing may show this: an API key is hexadecimal, and a JSON
+# Web Token has the marker.
+my $hex = 'facade7731facade';
+my $api_key = 'ks_0123456789ab_' . $hex x 4;
+my $jwt = 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJub2JvZHkifQ.' . $marker;
+
 my $node = KeystoneNode->start(
 	name => 'redaction',
 	conf => <<'EOF2');
@@ -78,7 +84,7 @@ sub is_clean
 {
 	my ($name, $sql) = @_;
 	my ($text, $out, $err) = run_logged($sql);
-	unlike($text, qr/$marker/, "$name: not in the log");
+	unlike($text, qr/$marker|$hex/, "$name: not in the log");
 	like($text, qr/withheld/, "$name: the log says that something is withheld");
 	return ($text, $out, $err);
 }
@@ -109,6 +115,8 @@ is_clean('EXPLAIN', "EXPLAIN (ANALYZE, VERBOSE) SELECT keystone.store('acme', 'a
 is_clean('COPY', "COPY (SELECT keystone.store('acme', 'a', '$marker')) TO STDOUT;");
 is_clean('CREATE TABLE AS', "CREATE TABLE made AS SELECT keystone.store('acme', 'a', '$marker');");
 is_clean('a cursor', "BEGIN; DECLARE c CURSOR FOR SELECT keystone.store('acme', 'a', '$marker'); FETCH c; COMMIT;");
+
+my $quiet = 'SET log_statement = none;';
 
 # Errors: Keystone's own say what is wrong, others may quote the secret.
 my ($out, $err);
@@ -141,6 +149,40 @@ is_clean('an exception block',
 	"DO \$\$ BEGIN PERFORM keystone.store('acme', '', '$marker'); EXCEPTION WHEN OTHERS THEN RAISE LOG '%', SQLERRM; END \$\$;"
 );
 
+# Tokens, whoever they are given to.
+foreach my $token ($api_key, $jwt)
+{
+	my $kind = $token eq $api_key ? 'an API key' : 'a JSON Web Token';
+	is_clean("$kind, given to authenticate()", "SELECT keystone.authenticate('$token');");
+	($text) = is_clean("$kind as a literal", "SELECT length('$token');");
+	like($text, qr/LOG:  duration: \d+\.\d+ ms  statement withheld/, "$kind: durations are kept");
+	is_clean("$kind in a failing cast", "SELECT '$token'::int;");
+	is_clean("$kind in a syntax error", "SELECT '$token' '$token';");
+	is_clean("$kind after an escape", "SELECT length(E'x\\n$token');");
+	is_clean("$kind in a header", "SELECT length('{\"authorization\": \"Bearer $token\"}');");
+	is_clean("$kind in a DO block", "DO \$\$ BEGIN PERFORM length('$token'); RAISE LOG '$token'; END \$\$;");
+	is_clean("$kind given to EXECUTE", "PREPARE p(text) AS SELECT length(\$1); EXECUTE p('$token'); EXECUTE p('$token', 1);");
+	is_clean("$kind in a line of COPY", "CREATE TEMP TABLE n (n int);\nCOPY n FROM STDIN;\n$token\n\\.\n");
+	is_clean("$kind that is put together", "$quiet DO \$\$ BEGIN RAISE LOG '%', replace('$token', '_', '_'); END \$\$;");
+}
+is_clean('an API key that was cut', 'SELECT \'' . substr($api_key, 0, 40) . "'::int;");
+
+# The statement by which PostgREST sets what it knows of a request, whatever
+# the token looks like.
+foreach my $sql (
+	"SELECT set_config('request.headers', '{\"authorization\": \"Basic $marker\"}', true);",
+	"SET request.headers = '$marker';",
+	"set local \"request.headers\" to '$marker';",
+	"PREPARE h(text) AS SELECT set_config('request.headers', \$1, true); EXECUTE h('$marker');")
+{
+	(my $name = $sql) =~ s/$marker/.../g;
+	is_clean($name, $sql);
+}
+like(run_logged("SELECT current_setting('request.headers', true), 'reads$number';"), qr/reads$number/,
+	'a statement that reads request.headers is logged');
+like(run_logged("SELECT 'ks_0123456789ab', 'ks_0123456789ab_x', 'eyJmore.', 'plain$number';"), qr/plain$number/,
+	'and so is the prefix of a key, which is public');
+
 # A function of a user: the statement does not tell what it does before it has
 # run, so that only log_statement, which logs before, has the literal.
 $node->safe_psql('postgres', <<'EOF2');
@@ -158,7 +200,6 @@ CREATE FUNCTION keep_late() RETURNS trigger LANGUAGE plpgsql AS
 CREATE CONSTRAINT TRIGGER late AFTER INSERT ON deferred DEFERRABLE INITIALLY DEFERRED
 	FOR EACH ROW EXECUTE FUNCTION keep_late();
 EOF2
-my $quiet = 'SET log_statement = none;';
 is_clean('a function that calls it', "$quiet SELECT keep('$marker');");
 is_clean('an SQL function that calls it', "$quiet SELECT keep_sql('$marker');");
 is_clean('an error after a function called it', "$quiet SELECT (keep('$marker') || '$marker')::int;");
@@ -221,6 +262,20 @@ ok(!pgbench("$script.2", '-M', 'extended', '-t', '1'), 'a bind that fails');
 like(text_since($before_failure), qr/ERROR 22023: parameter "name"/, 'its error is logged');
 unlike(text_since($before_failure), qr/$number/, 'its parameters are not');
 
+# Tokens that are bound to statements which take no secret of Keystone's.
+append_to_file("$script.3", "SELECT length(:v);\n");
+append_to_file("$script.4", "SELECT length(:v), 1 / (random() < 0)::int;\n");
+append_to_file("$script.5", "SELECT set_config('request.headers', :v, true);\n");
+foreach my $case ([ 3, $api_key, 1 ], [ 3, $jwt, 1 ], [ 4, $api_key, 0 ], [ 4, $jwt, 0 ], [ 5, $marker, 1 ])
+{
+	my ($file, $token, $succeeds) = @$case;
+	my $position = -s "$log_directory/server";
+	is(!!pgbench("$script.$file", '-M', 'extended', '-t', '2', '-D', "v=$token"), !!$succeeds,
+		"a token is bound, script $file");
+	like(text_since($position), qr/withheld/, "a bound token, script $file: withheld");
+	unlike(text_since($position), qr/$marker|$hex/, "a bound token, script $file: not in the log");
+}
+
 # pg_stat_activity, while the statement runs and after it.
 my $session = IPC::Run::start(
 	[ 'psql', '-XAtq', '-d', $node->connstr('postgres') ],
@@ -255,6 +310,13 @@ foreach my $sql (
 	send_to_session($sql);
 	(my $name = $sql) =~ s/$marker/.../g;
 	is(activity(), 'SELECT keystone.store(<redacted>)', "pg_stat_activity after $name");
+}
+foreach my $sql ("SELECT length('$api_key');", "SELECT '$jwt'::int;", "SELECT length('$jwt');", "SET request.headers = '$marker';",
+	"SELECT set_config('request.headers', '$marker', false);", "SELECT keystone.authenticate('$api_key');")
+{
+	send_to_session($sql);
+	(my $name = $sql) =~ s/\Q$api_key\E|\Q$jwt\E|$marker/.../g;
+	is(activity(), 'SELECT keystone.authenticate(<redacted>)', "pg_stat_activity after $name");
 }
 send_to_session("SELECT 'shown$number';");
 is(activity(), "SELECT 'shown$number';", 'pg_stat_activity shows the next statement');
@@ -294,7 +356,7 @@ $_->finish foreach @sides;
 like(text_since($before_deadlock), qr/ERROR 40P01: deadlock detected/, 'a deadlock is logged');
 
 # Everything together, in all formats: stderr, CSV and JSON.
-my @shown = grep { /$marker/ } split /\n/, logged() . slurp_file($node->logfile);
+my @shown = grep { /$marker|$hex/ } split /\n/, logged() . slurp_file($node->logfile);
 is(join("\n", @shown), '', 'the marker is in no line of the logs');
 ok(scalar(glob("$log_directory/server*.json")) && scalar(glob("$log_directory/server*.csv")), 'all formats were written');
 

@@ -5,7 +5,7 @@
 #	   order, in one session and one database per file; each begins as the
 #	   superuser, or as the role in its first line: -- as ROLE.  A file that
 #	   creates the extension itself starts with nothing, others with what
-#	   prelude() makes.
+#	   prelude() makes.  The variables ana_token and ben_token are JWTs.
 #	b) docs/configuration.md lists the settings as pg_settings has them.
 #	c) docs/functions.md and the tables of README.md list the functions, views,
 #	   tables and columns of schema keystone, no less and no more.
@@ -17,14 +17,33 @@
 use strict;
 use warnings;
 
+use Digest::SHA qw(hmac_sha256);
 use FindBin;
 use KeystoneNode;
+use MIME::Base64 qw(encode_base64url);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $top = "$FindBin::RealBin/../..";
 my @pages = ("$top/README.md", sort glob "$top/docs/*.md");
-my $node = KeystoneNode->start(name => 'docs');
+my $node = KeystoneNode->start(name => 'docs', start => 0, conf => "keystone.authenticators = 'authenticator'\n");
+my $secret = KeystoneNode::fresh_key();
+append_to_file($node->basedir . '/jwt_keys', "$secret\n");
+chmod 0600, $node->basedir . '/jwt_keys';
+$node->append_conf('postgresql.conf', "keystone.jwt_keys_file = '${\$node->basedir}/jwt_keys'");
+$node->start;
+
+# A user's token, as an application's login service makes it.
+sub token
+{
+	my ($subject) = @_;
+	my $claims = sprintf '{"sub":"%s","role":"authenticated","exp":%d}', $subject, time + 3600;
+	my $text = join '.', map { encode_base64url($_) } '{"alg":"HS256","typ":"JWT"}', $claims;
+	return "$text." . encode_base64url(hmac_sha256($text, $secret));
+}
+my @tokens = (
+	'ana_token=' . token('a0000000-0000-4000-8000-000000000001'),
+	'ben_token=' . token('b0000000-0000-4000-8000-000000000002'));
 
 cmp_ok(scalar @pages, '>=', 7, 'the pages are there');
 
@@ -117,7 +136,7 @@ foreach my $page (@pages)
 	$node->safe_psql('postgres', 'CREATE DATABASE page');
 	my ($out, $err) = ('', '');
 	$node->psql('page', $script, stdout => \$out, stderr => \$err, on_error_stop => 0,
-		extra_params => [ '-v', 'VERBOSITY=sqlstate' ]);
+		extra_params => [ '-v', 'VERBOSITY=sqlstate', map { ('-v', $_) } @tokens ]);
 	my ($before, @parts) = split /^block \d+\n/m, $err;
 	is($before // '', '', "$name: nothing fails before the first block");
 	foreach my $i (0 .. $#sql)
@@ -132,6 +151,10 @@ foreach my $page (@pages)
 	  foreach lines_of(q{SELECT quote_ident(rolname) FROM pg_roles WHERE rolname !~ '^pg_' AND rolname <> current_user});
 }
 cmp_ok($blocks, '>=', 20, 'there are examples');
+
+# The tour has no role of that name.
+$node->append_conf('postgresql.conf', "keystone.authenticators = ''");
+$node->reload;
 
 # b) The settings.
 $node->safe_psql('postgres', 'CREATE EXTENSION keystone');
@@ -232,11 +255,16 @@ foreach my $refusal (sort keys %{ { map { $_ => 1 } @refusals } })
 {
 	ok($refusals{$refusal}, "the refusal \"$refusal\"");
 }
-foreach my $why ($sources{'ks_identity.c'} =~ /why = "(.*?)"/g)
+my @whys = sort keys %{ { map { $_ => 1 } grep { length }
+	$sources{'ks_identity.c'} =~ /why = "(.*?)"/g, phrases($sources{'ks_identity.c'} =~ s/^#.*$//mgr),
+	phrases($sources{'ks_jwt.c'}), $sources{'ks_jwt.c'} =~ /note_\w*problem\(\w+, "(.*?)"\)/g,
+	phrases(function_body($sources{'ks_rights.c'}, 'refuse_principal')) } };
+cmp_ok(scalar @whys, '>=', 30, 'reasons for having no identity are found in the sources');
+foreach my $why (@whys)
 {
-	ok($refusals{$why}, "anonymous: $why");
+	ok($refusals{$why}, "no identity: $why");
 }
-my %said = map { $_ => 1 } @refusals, $sources{'ks_identity.c'} =~ /why = "(.*?)"/g,
+my %said = map { $_ => 1 } @refusals, @whys,
 	'message', 'hint', 'the caller is anonymous', 'table "..." cannot be truncated',
 	'permission denied for function ..., schema keystone, view ...';
 is(join("\n", grep { !$said{$_} } sort keys %refusals), '', 'docs/errors.md has no other refusals');
@@ -247,6 +275,7 @@ sorted_is([ grep { $_ ne 'message' } map { $_->[0] } rows(section($errors, '## 2
 # A reason is put together of the setting, what is wrong with it, and a place,
 # which the page leaves out.
 my $loader = $sources{'ks_launcher_keys.c'};
+my $keyfile = $sources{'ks_keyfile.c'};
 my $command = $sources{'ks_command.c'};
 my $wire = substr $sources{'ks_wire.c'}, index $sources{'ks_wire.c'}, 'parse_root_key_id(';
 sub function_body
@@ -262,7 +291,7 @@ sub phrases
 }
 my @reasons = (
 	(map { "keystone.root_key_file $_" }
-		map { phrases(function_body($loader, $_)) } qw(check_ownership check_place read_checked)),
+		map { phrases(function_body($keyfile, $_)) } qw(check_ownership check_place read_checked ks_keyfile_read)),
 	(map { "keystone.root_key_file $_" } function_body($loader, 'load_from_file') =~ /problem = "(.*?)"/g),
 	(map { "keystone.root_key_command $_" } phrases(function_body($command, 'ks_command_problem')),
 		(map { /problem = "(.*?)"/g } function_body($command, 'ks_command_start'), function_body($loader, 'watch_command'))),

@@ -1,6 +1,7 @@
-# What the housekeeper does: reveals are counted from the log, deleted
-# credentials are destroyed when their time is over, expiries are noted once,
-# checkpoints leave the database.  Signing keys lie in a directory that nobody
+# What the housekeeper does: reveals are counted from the log, and the use of
+# API keys noted; deleted credentials and offboarded workspaces are destroyed
+# when their time is over, expiries are noted once, checkpoints leave the
+# database.  Signing keys lie in a directory that nobody
 # else can read, and an old one is destroyed when the next has taken over.
 use strict;
 use warnings;
@@ -133,6 +134,121 @@ is(query("SELECT destroyed_at IS NULL FROM keystone.credentials WHERE id = '$id{
 $locker->query_safe('COMMIT');
 $locker->quit;
 becomes("SELECT destroyed_at IS NOT NULL FROM keystone.credentials WHERE id = '$id{e}'", 't', 'afterwards it has its turn');
+
+# An API key's last use comes from the log, reveals or not.
+query_as_app(q{SELECT keystone.create_api_key('acme', 'job', 'service')});
+my $api_key = query_as_app(q{SELECT api_key FROM keystone.create_api_key('acme', 'used', 'service')});
+my $used = q{SELECT string_agg(k.name || ' ' || (u.last_used_at = (SELECT max(at) FROM keystone_private.audit_entries WHERE actor_id = k.id)), ', ')
+	FROM keystone_private.principal_usage u JOIN keystone_private.api_keys k ON k.id = u.principal_id};
+is(query($used), '', 'a key that was never used has no time');
+query_as_app("BEGIN; SELECT keystone.authenticate('$api_key'); SELECT keystone.reveal('acme', 'a'); COMMIT");
+becomes($used, 'used true', 'the last use of an API key is noted');
+becomes(usage('a'), '8|t', 'and the reveal counted');
+is($node->psql_err('postgres', "BEGIN; SELECT keystone.authenticate('$api_key'); SELECT keystone.store('acme', 'x', 'v'); COMMIT", @as_app),
+	'42501', 'a refusal of a key');
+stays($used, 'used true', 'is a use as well');
+is(query('SELECT count(*) FROM keystone_private.principal_usage'), 1, 'only keys have a time');
+
+# Offboarded workspaces are purged when their time is over.
+sub make_workspace
+{
+	my ($slug, $n) = @_;
+	query_as_app("SELECT keystone.create_workspace('$slug'); SELECT keystone.store('$slug', 'c' || i, 'v') FROM generate_series(1, $n) i");
+	return query_as_app("SELECT id FROM keystone.workspaces WHERE slug = '$slug'");
+}
+
+sub offboard
+{
+	my ($slug, $after) = @_;
+	query_as_app("SELECT keystone.offboard_workspace('$slug', '$after', '$slug')");
+	return;
+}
+
+sub purged
+{
+	my ($workspace) = @_;
+	return "SELECT purged_at IS NOT NULL FROM keystone.workspaces WHERE id = '$workspace'";
+}
+
+# What is left of a workspace: ciphertext, credentials that are not destroyed, keys.
+sub left
+{
+	my ($workspace) = @_;
+	return query(qq{SELECT (SELECT count(*) FROM keystone_private.ciphertext WHERE workspace_id = '$workspace'),
+		(SELECT count(*) FROM keystone_private.credentials WHERE workspace_id = '$workspace' AND destroyed_at IS NULL),
+		(SELECT count(*) FROM keystone_private.workspace_keys WHERE workspace_id = '$workspace')});
+}
+
+my %ws = (later => make_workspace('later', 1), now => make_workspace('now', 250));
+query_as_app(q{SELECT keystone.delete_credential(keystone.credential_id('now', 'c1'))});
+offboard('later', '1 day');
+offboard('now', '0');
+becomes(purged($ws{now}), 't', 'a workspace whose time is over is purged');
+is(left($ws{now}), '0|0|0', 'with all that it held');
+is(query("SELECT count(*) FROM keystone.credential_versions WHERE workspace_id = '$ws{now}' AND state <> 'destroyed'"), 0, 'versions say so');
+is(query(q{SELECT ok FROM keystone.health WHERE check_name = 'row macs'}), 't', 'under a valid MAC');
+is(left($ws{later}), '1|1|1', 'one whose time is not over is not');
+query('SELECT keystone_private.audit_flush()');
+is(query(qq{SELECT string_agg(action || ' ' || n, ', ' ORDER BY action) FROM (SELECT action, count(*) AS n FROM keystone.audit_log
+	WHERE workspace = 'now' AND at > (SELECT max(at) FROM keystone.audit_log WHERE workspace = 'now' AND action = 'workspace.offboard') GROUP BY 1) a}),
+	'credential.destroy 250, key.shred 1, workspace.purge 1', 'all of it is in the log');
+is($node->psql_err('postgres', q{SELECT keystone.cancel_offboarding('now')}, @as_app), 'PT404', 'what is purged does not come back');
+is($node->psql_err('postgres', q{SELECT keystone.store('now', 'new', 'v')}, @as_app), '42501', 'nor is it used again');
+query_as_app(q{SELECT keystone.cancel_offboarding('later')});
+is(query_as_app(q{SELECT keystone.reveal('later', 'c1')}), 'v', 'what is not, does');
+
+# It waits for nobody: a workspace, a credential or a key that somebody has
+# locked is passed over, and other workspaces are not held up.
+foreach my $lock (
+	[ row => "SELECT FROM keystone.workspaces WHERE id = '%s' FOR NO KEY UPDATE" ],
+	[ credential => "SELECT FROM keystone_private.credentials WHERE workspace_id = '%s' LIMIT 1 FOR UPDATE" ],
+	[ key => "SELECT FROM keystone_private.workspace_keys WHERE workspace_id = '%s' FOR SHARE" ])
+{
+	my ($what, $sql) = @$lock;
+	my ($held, $free) = map { make_workspace("$what-$_", 2) } qw(held free);
+	my $from = -s $node->logfile;
+	my $session = $node->background_psql('postgres');
+	offboard("$what-held", '1 second');
+	$session->query_safe('BEGIN; ' . sprintf $sql, $held);
+	offboard("$what-free", '1 second');
+	becomes(purged($free), 't', "another workspace is purged beside a locked $what");
+	stays(purged($held), 'f', "with a locked $what it is not purged");
+	is(left($held) =~ s/.*\|//r, 1, 'and keeps its key');
+	$session->query_safe('COMMIT');
+	$session->quit;
+	becomes(purged($held), 't', 'afterwards it is');
+	is(left($held), '0|0|0', 'as a whole');
+	unlike($node->log_since($from), qr/lock timeout/, 'no lock was waited for');
+}
+
+# What is stored while the time ends is destroyed, too.
+$ws{race} = make_workspace('race', 1);
+my $storer = $node->background_psql('postgres', extra_params => [ '-U', 'app' ]);
+$storer->query_safe(q{BEGIN; SELECT keystone.store('race', 'late', 'v')});
+offboard('race', '0');
+stays(purged($ws{race}), 'f', 'a transaction that stores holds the purge up');
+$storer->query_safe('COMMIT');
+$storer->quit;
+becomes(purged($ws{race}), 't', 'and no longer than that');
+is(left($ws{race}), '0|0|0', 'nothing of it is left');
+
+# Of cancelling and purging, the first one wins.
+$ws{back} = make_workspace('back', 1);
+offboard('back', '2 seconds');
+my $canceller = $node->background_psql('postgres', extra_params => [ '-U', 'app' ]);
+$canceller->query_safe(q{BEGIN; SELECT keystone.cancel_offboarding('back')});
+query('SELECT pg_sleep(2)');
+stays(purged($ws{back}), 'f', 'a workspace that is taken back just now is passed over');
+$canceller->query_safe('COMMIT');
+$canceller->quit;
+stays(purged($ws{back}), 'f', 'and not purged afterwards');
+is(query_as_app(q{SELECT keystone.reveal('back', 'c1')}), 'v', 'its values are there');
+
+# A date by hand purges nothing.
+query("UPDATE keystone.workspaces SET status = 'cancelled', purge_after = now() - interval '1 day' WHERE id = '$ws{back}'");
+stays(purged($ws{back}), 'f', 'a forged offboarding is none');
+is(left($ws{back}), '1|1|1', 'and destroys nothing');
+query("UPDATE keystone.workspaces SET status = 'active', purge_after = NULL WHERE id = '$ws{back}'");
 
 # Expiries are noted once for each time that is set.
 query_as_app(q{SELECT keystone.store('acme', 'g', 'v', expires_at => now() + interval '1 second')});

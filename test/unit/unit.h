@@ -28,6 +28,7 @@ extern const UnitTest dotenv_tests[];
 extern const UnitTest merkle_tests[];
 extern const UnitTest entry_tests[];
 extern const UnitTest note_tests[];
+extern const UnitTest jws_tests[];
 
 /* With --soak, tests that can do more rounds do. */
 extern bool unit_soak;

@@ -16,13 +16,28 @@ CREATE ROLE ks_nobody LOGIN;		-- no profile
 CREATE ROLE ks_dba LOGIN;			-- profile admin
 CREATE ROLE ks_monitor LOGIN;		-- profile monitor
 
--- Runs a statement in a session of who, undoes it, and returns the number of
--- rows or the SQLSTATE.
+-- Callers who are no login roles, with their tokens: see access.sql.
+CREATE TEMP TABLE tokens (who text PRIMARY KEY, token text NOT NULL);
+
+-- Begins to be somebody: a session of that role, or in that of a client who
+-- is nobody a proof by the token of that name.  What comes before the end of
+-- the subtransaction is done by that one.
+CREATE FUNCTION pg_temp.become(who text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	proof text := (SELECT t.token FROM pg_temp.tokens t WHERE t.who OPERATOR(pg_catalog.=) become.who);
+BEGIN
+	PERFORM set_config('session_authorization', CASE WHEN proof IS NULL THEN who ELSE 'ks_anonymous' END, true);
+	IF proof IS NOT NULL THEN PERFORM keystone.authenticate(proof); END IF;
+END
+$$;
+
+-- Runs a statement as who, undoes it, and returns the number of rows or the
+-- SQLSTATE.
 CREATE FUNCTION pg_temp.as_role(who text, query text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	n bigint;
 BEGIN
-	PERFORM set_config('session_authorization', who, true);
+	PERFORM pg_temp.become(who);
 	EXECUTE query;
 	GET DIAGNOSTICS n = ROW_COUNT;
 	RAISE EXCEPTION USING ERRCODE = 'KSOUT', MESSAGE = n;
@@ -37,7 +52,7 @@ CREATE FUNCTION pg_temp.value_as(who text, query text) RETURNS text LANGUAGE plp
 DECLARE
 	value text;
 BEGIN
-	PERFORM set_config('session_authorization', who, true);
+	PERFORM pg_temp.become(who);
 	EXECUTE query INTO value;
 	RAISE EXCEPTION USING ERRCODE = 'KSOUT', MESSAGE = coalesce(value, '<null>');
 EXCEPTION
@@ -46,7 +61,7 @@ EXCEPTION
 END
 $$;
 
--- The same, but what was done stays, and an error is one.
+-- The same by a login role, but what was done stays, and an error is one.
 CREATE FUNCTION pg_temp.do_as(who text, query text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	value text;
@@ -60,11 +75,11 @@ $$;
 
 -- The principal of a login role, the credential of a name.
 CREATE FUNCTION pg_temp.principal(who text) RETURNS uuid LANGUAGE sql AS
-	'SELECT id FROM keystone.principals WHERE db_role = $1::name';
+	'SELECT id FROM keystone.principals WHERE db_role OPERATOR(pg_catalog.=) $1::name';
 CREATE FUNCTION pg_temp.credential(called text) RETURNS uuid LANGUAGE sql AS
-	'SELECT id FROM keystone_private.credentials WHERE name = $1';
+	'SELECT id FROM keystone_private.credentials WHERE name OPERATOR(pg_catalog.=) $1';
 CREATE FUNCTION pg_temp.workspace(called text) RETURNS uuid LANGUAGE sql AS
-	'SELECT id FROM keystone.workspaces WHERE slug = $1';
+	'SELECT id FROM keystone.workspaces WHERE slug OPERATOR(pg_catalog.=) $1';
 
 -- What keystone.health says of rows without a valid MAC.
 CREATE FUNCTION pg_temp.forged() RETURNS int LANGUAGE sql AS
