@@ -25,13 +25,11 @@
 #include "storage/ipc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
-#include "utils/wait_event.h"
 
 #include "ks_guc.h"
 #include "ks_json.h"
 #include "ks_mem.h"
 
-#define FIRST_LOAD_WAIT_MS	5000
 
 typedef struct JwksShared
 {
@@ -551,19 +549,7 @@ wait_for_first_load(void)
 {
 	static TimestampTz deadline = 0;
 
-	if (deadline == 0)
-		deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), FIRST_LOAD_WAIT_MS);
-
-	ConditionVariablePrepareToSleep(&shared->published);
-	while (pg_atomic_read_u64(&shared->generation) == 0)
-	{
-		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
-
-		if (left <= 0)
-			break;
-		ConditionVariableTimedSleep(&shared->published, left, PG_WAIT_EXTENSION);
-	}
-	ConditionVariableCancelSleep();
+	ks_shmem_await(&shared->generation, &shared->published, &deadline);
 }
 
 /*

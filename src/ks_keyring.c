@@ -36,7 +36,6 @@
 #include "storage/ipc.h"
 #include "utils/hsearch.h"
 #include "utils/timestamp.h"
-#include "utils/wait_event.h"
 
 #include "ks_error.h"
 #include "ks_guc.h"
@@ -45,7 +44,6 @@
 #define LABEL_ROOT_WRAP		"keystone root wrap v1"
 #define LABEL_ROOT_CHECK	"keystone root check v1"
 
-#define FIRST_LOAD_WAIT_MS	5000
 #define CACHE_MAX			256 /* prepared workspace keys in a backend */
 #define WRAP_AAD_MAX		256 /* a purpose, two uuids and an id always fit */
 
@@ -506,19 +504,7 @@ wait_for_first_load(void)
 {
 	static TimestampTz deadline = 0;
 
-	if (deadline == 0)
-		deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), FIRST_LOAD_WAIT_MS);
-
-	ConditionVariablePrepareToSleep(&shared->published);
-	while (pg_atomic_read_u64(&shared->generation) == 0)
-	{
-		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
-
-		if (left <= 0)
-			break;
-		ConditionVariableTimedSleep(&shared->published, left, PG_WAIT_EXTENSION);
-	}
-	ConditionVariableCancelSleep();
+	ks_shmem_await(&shared->generation, &shared->published, &deadline);
 }
 
 /*

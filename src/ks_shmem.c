@@ -16,8 +16,11 @@
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
 
 #define TRANCHE		"keystone"
+#define FIRST_LOAD_WAIT_MS	5000
 
 static const KsShmemPart *parts = NULL;
 static LWLockPadded *locks = NULL;	/* NULL until attached */
@@ -90,4 +93,22 @@ ks_lock(KsLock lock)
 {
 	Assert(locks != NULL && lock < KS_LOCK_COUNT + (unsigned) ks_max_databases);
 	return &locks[lock].lock;
+}
+
+void
+ks_shmem_await(pg_atomic_uint64 * generation, ConditionVariable *published, TimestampTz *deadline)
+{
+	if (*deadline == 0)
+		*deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), FIRST_LOAD_WAIT_MS);
+
+	ConditionVariablePrepareToSleep(published);
+	while (pg_atomic_read_u64(generation) == 0)
+	{
+		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), *deadline);
+
+		if (left <= 0)
+			break;
+		ConditionVariableTimedSleep(published, left, PG_WAIT_EXTENSION);
+	}
+	ConditionVariableCancelSleep();
 }

@@ -11,6 +11,9 @@
 
 #include "keystone.h"
 
+#include "datatype/timestamp.h"
+#include "port/atomics.h"
+#include "storage/condition_variable.h"
 #include "storage/lwlock.h"
 
 /* Locks of the "keystone" tranche. */
@@ -39,5 +42,13 @@ extern void ks_shmem_init(const KsShmemPart *parts);
 extern bool ks_shmem_attached(void);
 
 extern LWLock *ks_lock(KsLock lock);
+
+/*
+ * Waits, interruptibly and without a lock, until the launcher has published
+ * something for the first time: until generation is not 0.  Up to 5 seconds
+ * from the first call on; *deadline is static and 0 at first.
+ */
+extern void ks_shmem_await(pg_atomic_uint64 *generation, ConditionVariable *published,
+						   TimestampTz *deadline);
 
 #endif							/* KS_SHMEM_H */
