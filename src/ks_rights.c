@@ -999,6 +999,17 @@ is_over(const Share *share)
 	return share->ends && share->until <= GetCurrentTimestamp();
 }
 
+/* Whether the owner of what is shared has its place still.  A call that began
+ * with verified rights does not go on with rows that nobody can verify. */
+static bool
+owner_has_view(const KsCall *call, const KsShare *share)
+{
+	const KsMembership *owner = find_by_id(rights_of(share->owner), share->workspace);
+
+	return owner != NULL && (owner->verified || !call->verified) &&
+		(owner->permissions & KS_PERM_VIEW) != 0;
+}
+
 bool
 ks_is_shared(const KsCall *call, const KsShare *wanted)
 {
@@ -1015,7 +1026,7 @@ ks_is_shared(const KsCall *call, const KsShare *wanted)
 	return share != NULL && !is_over(share) &&
 		memcmp(share->is.workspace, wanted->workspace, KS_ID_LEN) == 0 &&
 		memcmp(share->is.owner, wanted->owner, KS_ID_LEN) == 0 &&
-		(ks_permissions_of(wanted->owner, wanted->workspace) & KS_PERM_VIEW) != 0;
+		owner_has_view(call, wanted);
 }
 
 int

@@ -96,7 +96,7 @@ ks_lock(KsLock lock)
 }
 
 void
-ks_shmem_await(pg_atomic_uint64 * generation, ConditionVariable *published, TimestampTz *deadline)
+ks_shmem_await(pg_atomic_uint64 *generation, ConditionVariable *published, TimestampTz *deadline)
 {
 	if (*deadline == 0)
 		*deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), FIRST_LOAD_WAIT_MS);

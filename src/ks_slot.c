@@ -66,7 +66,7 @@ typedef struct Directory
 
 static Directory *directory = NULL;
 static Anchor *anchors = NULL;	/* one for each slot */
-static pg_atomic_uint64 * lost_claims = NULL;	/* one for each process */
+static pg_atomic_uint64 *lost_claims = NULL;	/* one for each process */
 static char *rings = NULL;
 
 static int	my_slot = -1;		/* of this process's database, once found */

@@ -30,7 +30,8 @@ $$;
 CREATE FUNCTION ks_evil.leak(what text, other text) RETURNS boolean LANGUAGE sql COST 0.0000001 AS 'SELECT ks_evil.leak(what)';
 CREATE OPERATOR ks_evil.<<< (LEFTARG = text, RIGHTARG = text, FUNCTION = ks_evil.leak);
 
--- What one is shown beyond what one sees, of a column ("r" for the whole row).
+-- What one is shown beyond what one sees there, slugs of one's own workspaces
+-- aside, of a column ("r" for the whole row).
 CREATE FUNCTION pg_temp.leaked(who text, relation text, col text, query text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	shown text;
@@ -46,7 +47,8 @@ BEGIN
 		SET LOCAL enable_indexonlyscan = off;
 		EXECUTE format(query, relation, col);
 		EXECUTE format('SELECT string_agg(DISTINCT s, '', '') FROM unnest(string_to_array(substr(current_setting(''ks_evil.seen''), 2), E''\x01'')) s
-			WHERE s NOT IN (SELECT coalesce(%2$s::text, ''(null)'') FROM keystone.%1$I r)', relation, col) INTO shown;
+			WHERE s NOT IN (SELECT coalesce(%2$s::text, ''(null)'') FROM keystone.%1$I r)
+			AND s NOT IN (SELECT w.slug FROM keystone.workspaces w)', relation, col) INTO shown;
 		RAISE EXCEPTION USING ERRCODE = 'KSOUT', MESSAGE = coalesce(shown, 'nothing');
 	EXCEPTION
 		WHEN SQLSTATE 'KSOUT' THEN RETURN SQLERRM;
