@@ -15,6 +15,7 @@ SELECT pg_temp.person('maker') AS maker \gset
 SELECT pg_temp.person('operator') AS operator \gset
 SELECT pg_temp.person('viewer') AS viewer \gset
 SELECT pg_temp.person('stranger') AS stranger \gset
+SELECT pg_temp.person('leaver') AS leaver \gset
 -- a program's login role: no principal, and a key of its own
 CREATE ROLE regress_keystone_keys_app;
 SELECT keystone.grant_access('regress_keystone_keys_app', 'client');
@@ -227,6 +228,19 @@ SELECT keys_do(:'ci_api_key', 'SELECT api_key FROM keystone.rotate_api_key(''key
 SELECT :'ci_second' ~ '^ks_[0-9a-f]{12}_[0-9a-f]{64}$' AS shape, :'ci_second' <> :'ci_api_key' AS another;
 SELECT keys_permissions(:'ci_api_key') AS older, keys_permissions(:'ci_second') AS newer,
 	keys_with(:'ci_second', 'SELECT keystone.current_principal()') = :'ci_id' AS same_principal;
+-- An older secret, which somebody may have stolen, gets no new one.
+SELECT keys_with(:'ci_api_key', 'SELECT keystone.rotate_api_key(''keys'', ''ci'', ''0'')') AS by_the_older,
+	keys_with(:'ci_second', 'SELECT (keystone.rotate_api_key(''keys'', ''ci'', ''0'')).id') = :'ci_id' AS by_the_newest;
+-- What a secret proved ends with it, also in the transaction that is under way.
+BEGIN;
+SELECT keystone.authenticate(:'ci_second') = :'ci_id' AS proved;
+SAVEPOINT s;
+SELECT (keystone.rotate_api_key('keys', 'ci', '1 hour')).id = :'ci_id' AS rotated;
+SELECT keystone.has_permission('keys', 'reveal') AS in_the_overlap;
+ROLLBACK TO s;
+SELECT (keystone.rotate_api_key('keys', 'ci', '0')).id = :'ci_id' AS rotated;
+SELECT keystone.has_permission('keys', 'reveal') AS over, source, reason FROM keystone.whoami();
+ROLLBACK;
 RESET SESSION AUTHORIZATION;
 SELECT string_agg(DISTINCT action, ' ') FROM pg_temp.news();
 
@@ -269,7 +283,7 @@ SELECT keys_with(:'prod_api_key', 'SELECT keystone.reveal(''keys'', ''db'', ''pr
 	keys_with(:'deploy_api_key', 'SELECT keystone.reveal(''keys'', ''db'', ''prod'')') AS without_provider;
 RESET SESSION AUTHORIZATION;
 
--- It has what its creator still has: demoted, disabled, removed, and back.
+-- It has what its creator still has: demoted, disabled, and back.
 SET SESSION AUTHORIZATION regress_keystone_keys_maker;
 SELECT * FROM keystone.create_api_key('keys', 'broad', 'admin') \gset broad_
 SELECT keys_permissions(:'broad_api_key') AS whole;
@@ -285,16 +299,37 @@ SELECT keys_permissions(:'broad_api_key') AS of_disabled, keys_with(:'broad_api_
 RESET SESSION AUTHORIZATION;
 SELECT keystone.enable_principal(:'maker');
 SET SESSION AUTHORIZATION regress_keystone_keys_owner;
-SELECT keystone.remove_member('keys', :'maker');
+SELECT keystone.set_member_role('keys', :'maker', 'admin');
 SET SESSION AUTHORIZATION regress_keystone_keys_app;
-SELECT keys_permissions(:'broad_api_key') AS of_removed, keys_with(:'broad_api_key', 'SELECT keystone.reveal(''keys'', ''db'', ''prod'')') AS reveal,
-	keys_with(:'broad_api_key', 'SELECT count(*) FROM keystone.api_keys') AS keys;
-SET SESSION AUTHORIZATION regress_keystone_keys_maker;
+SELECT keys_permissions(:'broad_api_key') AS of_admin_again;
+-- Who is removed, or leaves, leaves no key behind, also not for later.
+SET SESSION AUTHORIZATION regress_keystone_keys_owner;
+SELECT keystone.add_member('keys', :'leaver', 'admin');
+SET SESSION AUTHORIZATION regress_keystone_keys_leaver;
+SELECT * FROM keystone.create_api_key('keys', 'left', 'admin') \gset left_
+SET SESSION AUTHORIZATION regress_keystone_keys_app;
+SELECT keys_permissions(:'left_api_key') AS of_member;
+RESET SESSION AUTHORIZATION;
+SELECT count(*) > 0 AS news FROM pg_temp.news();
+SET SESSION AUTHORIZATION regress_keystone_keys_owner;
+SELECT keystone.remove_member('keys', :'leaver');
+SET SESSION AUTHORIZATION regress_keystone_keys_app;
+SELECT keys_permissions(:'left_api_key') AS of_removed, keys_with(:'left_api_key', 'SELECT keystone.reveal(''keys'', ''db'', ''prod'')') AS reveal,
+	keys_with(:'left_api_key', 'SELECT count(*) FROM keystone.api_keys') AS keys;
+SET SESSION AUTHORIZATION regress_keystone_keys_leaver;
 SELECT count(*) AS keys_seen_by_removed FROM keystone.api_keys;
 SET SESSION AUTHORIZATION regress_keystone_keys_owner;
-SELECT keystone.add_member('keys', :'maker', 'admin');
+SELECT name, revoked_at IS NOT NULL AS revoked FROM keystone.api_keys WHERE id IN (:'left_id', :'broad_id') ORDER BY name;
+SELECT keystone.add_member('keys', :'leaver', 'admin');
 SET SESSION AUTHORIZATION regress_keystone_keys_app;
-SELECT keys_permissions(:'broad_api_key') AS of_member_again;
+SELECT keys_permissions(:'left_api_key') AS of_member_again;
+SET SESSION AUTHORIZATION regress_keystone_keys_leaver;
+SELECT * FROM keystone.create_api_key('keys', 'left', 'viewer') \gset left_
+SELECT keystone.remove_member('keys', :'leaver');
+SET SESSION AUTHORIZATION regress_keystone_keys_app;
+SELECT keys_permissions(:'left_api_key') AS of_who_left;
+RESET SESSION AUTHORIZATION;
+SELECT actor, action, object FROM pg_temp.news() WHERE action IN ('apikey.revoke', 'member.remove');
 -- the key as a principal of its own can be disabled, too
 RESET SESSION AUTHORIZATION;
 SELECT keystone.disable_principal(:'broad_id');
@@ -373,6 +408,32 @@ SELECT pg_temp.forged();
 -- by hand, the log says so
 SELECT DISTINCT actor, action, detail->>'table' AS "table", detail->>'operation' AS operation FROM pg_temp.news() WHERE detail->>'source' = 'direct' ORDER BY 2, 3, 4;
 
+-- What is shared with a key is shared with who has it: its creator may rotate
+-- it, and an administrator who does gets nothing of that.
+SET SESSION AUTHORIZATION regress_keystone_keys_operator;
+SELECT credential AS mine FROM keystone.store('keys', 'mine', 'a personal value', personal => true) \gset
+SELECT keystone.share_credential(:'mine', :'ci_id');
+SET SESSION AUTHORIZATION regress_keystone_keys_maker;
+SELECT * FROM keystone.rotate_api_key('keys', 'ci', '0') \gset ci_
+SELECT keys_with(:'ci_api_key', format('SELECT keystone.reveal_by_id(%L)', :'mine')) AS rotated_by_its_creator;
+SET SESSION AUTHORIZATION regress_keystone_keys_owner;
+SELECT * FROM keystone.rotate_api_key('keys', 'ci', '0') \gset ci_
+SELECT keys_with(:'ci_api_key', format('SELECT keystone.reveal_by_id(%L)', :'mine')) AS rotated_by_an_administrator;
+-- Who rotates somebody else's key is its creator from then on.
+SELECT created_by = :'owner' AS of_owner FROM keystone.api_keys WHERE id = :'ci_id';
+SELECT keystone.set_member_role('keys', :'maker', 'viewer');
+SELECT keys_with(:'ci_api_key', 'SELECT keystone.reveal(''keys'', ''db'', ''prod'')') AS former_creator_demoted;
+SELECT keystone.set_member_role('keys', :'maker', 'admin');
+SET SESSION AUTHORIZATION regress_keystone_keys_maker;
+SELECT * FROM keystone.rotate_api_key('keys', 'ci', '0') \gset ci_
+SET SESSION AUTHORIZATION regress_keystone_keys_owner;
+SELECT created_by = :'maker' AS of_maker FROM keystone.api_keys WHERE id = :'ci_id';
+SELECT keystone.set_member_role('keys', :'maker', 'viewer');
+SELECT keys_with(:'ci_api_key', 'SELECT keystone.reveal(''keys'', ''db'', ''prod'')') AS creator_demoted, keys_permissions(:'ci_api_key') AS has;
+SELECT keystone.set_member_role('keys', :'maker', 'admin');
+RESET SESSION AUTHORIZATION;
+SELECT action, actor FROM pg_temp.news() WHERE action IN ('credential.share', 'credential.unshare');
+
 -- One secret for two purposes is none: a key's is no invitation, and a token's text no key.
 SET SESSION AUTHORIZATION regress_keystone_keys_stranger;
 SELECT keystone.accept_invitation(:'ci_api_key');
@@ -389,6 +450,6 @@ SELECT count(*) FILTER (WHERE revoked_at IS NULL) AS kept, count(*) AS keys FROM
 SELECT pg_temp.forged();
 
 DROP FUNCTION keys_permissions(text), keys_with(text, text), keys_do(text, text);
-SELECT keystone.revoke_access(('regress_keystone_keys_' || r)::name, 'client') FROM unnest('{owner,maker,operator,viewer,stranger,app}'::text[]) r;
+SELECT keystone.revoke_access(('regress_keystone_keys_' || r)::name, 'client') FROM unnest('{owner,maker,operator,viewer,stranger,leaver,app}'::text[]) r;
 DROP ROLE regress_keystone_keys_owner, regress_keystone_keys_maker, regress_keystone_keys_operator, regress_keystone_keys_viewer,
-	regress_keystone_keys_stranger, regress_keystone_keys_app;
+	regress_keystone_keys_stranger, regress_keystone_keys_leaver, regress_keystone_keys_app;

@@ -124,6 +124,42 @@ SELECT keystone.has_permission('members', 'billing');
 RESET SESSION AUTHORIZATION;
 SELECT * FROM pg_temp.members();
 
+-- An owner who is disabled stays an owner: only an owner changes that, and one
+-- who is not disabled stays.
+SELECT keystone.disable_principal(:'owner');
+SET SESSION AUTHORIZATION regress_keystone_members_admin;
+SELECT keystone.remove_member('members', :'owner');
+SELECT keystone.set_member_role('members', :'owner', 'viewer');
+SELECT keystone.add_member('members', :'owner', 'viewer');
+SET SESSION AUTHORIZATION regress_keystone_members_dba;
+SELECT keystone.remove_member('members', :'owner');
+RESET SESSION AUTHORIZATION;
+SELECT keystone.enable_principal(:'owner');
+SET SESSION AUTHORIZATION regress_keystone_members_owner;
+SELECT keystone.set_member_role('members', :'admin', 'owner');
+RESET SESSION AUTHORIZATION;
+SELECT keystone.disable_principal(:'admin');
+-- the last one who is enabled, beside a disabled one
+SET SESSION AUTHORIZATION regress_keystone_members_dba;
+SELECT keystone.remove_member('members', :'owner');
+SET SESSION AUTHORIZATION regress_keystone_members_owner;
+SELECT keystone.remove_member('members', :'owner');
+SELECT keystone.set_member_role('members', :'owner', 'admin');
+-- the disabled one goes, by an owner or the admin profile
+BEGIN;
+SELECT keystone.remove_member('members', :'admin');
+ROLLBACK;
+SET SESSION AUTHORIZATION regress_keystone_members_dba;
+BEGIN;
+SELECT keystone.remove_member('members', :'admin');
+ROLLBACK;
+RESET SESSION AUTHORIZATION;
+SELECT keystone.enable_principal(:'admin');
+SET SESSION AUTHORIZATION regress_keystone_members_owner;
+SELECT keystone.set_member_role('members', :'admin', 'admin');
+RESET SESSION AUTHORIZATION;
+SELECT * FROM pg_temp.members();
+
 -- Leaving, a tombstone, coming back with a new role and nothing of the old
 SET SESSION AUTHORIZATION regress_keystone_members_viewer;
 SELECT keystone.remove_member('members', :'viewer');

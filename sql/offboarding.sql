@@ -72,6 +72,14 @@ SELECT keystone.update_workspace('offboarding', '{"slug": "offboarding"}');
 SELECT keystone.personal_workspace() AS personal \gset
 SELECT keystone.update_workspace(:'personal', '{"slug": "mine"}');
 SELECT keystone.update_workspace(:'personal', '{"display_name": "Mine"}');
+-- ... and stays; an administrator may end it
+SELECT slug FROM keystone.workspaces WHERE id = :'personal' \gset personal_
+SELECT keystone.offboard_workspace(:'personal', confirm => :'personal_slug');
+SET SESSION AUTHORIZATION regress_keystone_offboarding_dba;
+BEGIN;
+SELECT keystone.offboard_workspace(:'personal', confirm => :'personal_slug') IS NOT NULL AS offboarded;
+ROLLBACK;
+SET SESSION AUTHORIZATION regress_keystone_offboarding_owner;
 
 -- Status: an owner suspends, and ends what a member has suspended.
 SET SESSION AUTHORIZATION regress_keystone_offboarding_admin;

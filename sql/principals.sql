@@ -38,6 +38,13 @@ SELECT keystone.disable_principal('00000000-0000-4000-8000-000000000000');
 SELECT keystone.enable_principal('00000000-0000-4000-8000-000000000000');
 SELECT keystone.disable_principal(NULL);
 SELECT keystone.enable_principal(NULL);
+-- an id of one's choice with an external id would take over whom a token names
+SELECT keystone.register_principal('Taken', id => 'e0000000-0000-4000-8000-000000000000', external_id => 'role:taken');
+SELECT keystone.register_principal('Taken', id => 'e0000000-0000-4000-8000-000000000000', db_role => 'regress_keystone_principals_dba');
+SELECT keystone.register_principal('Taken', external_id => 'role:taken') IS NOT NULL AS registered;
+RESET SESSION AUTHORIZATION;
+SELECT keystone.register_principal('Free', 'service', id => 'e0000000-0000-4000-8000-000000000000', external_id => 'role:free');
+SET SESSION AUTHORIZATION regress_keystone_principals_dba;
 
 -- Everything ends, and comes back.
 SELECT keystone.disable_principal(:'admin');
@@ -129,6 +136,44 @@ DELETE FROM auth.users;
 RESET SESSION AUTHORIZATION;
 SELECT display_name, kind, db_role, disabled_at IS NOT NULL AS disabled FROM keystone.principals WHERE id = 'a0000000-0000-4000-8000-000000000000';
 SELECT keystone.register_principal('Again', id => 'a0000000-0000-4000-8000-000000000000');
+-- one whose uuid is a service's or an API key's changes nothing of these
+SELECT keystone.register_principal('Nightly', 'service') AS nightly \gset
+SET SESSION AUTHORIZATION regress_keystone_principals_owner;
+SELECT api_key AS other, id AS other_id FROM keystone.create_api_key('principals', 'other', 'service') \gset
+RESET SESSION AUTHORIZATION;
+INSERT INTO auth.users VALUES ('service', :'nightly'), ('key', :'other_id');
+SET SESSION AUTHORIZATION regress_keystone_principals_auth;
+DELETE FROM auth.users;
+RESET SESSION AUTHORIZATION;
+SELECT display_name, kind, disabled_at FROM keystone.principals WHERE id IN (:'nightly', :'other_id') ORDER BY kind;
+SELECT ok FROM keystone.health WHERE check_name = 'row macs';
+-- TRUNCATE would delete users without a word
+TRUNCATE auth.users;
+BEGIN;
+SET LOCAL session_replication_role = replica;
+TRUNCATE auth.users CASCADE;
+ROLLBACK;
+SELECT tgname, tgenabled FROM pg_trigger WHERE tgrelid = 'auth.users'::regclass AND NOT tgisinternal ORDER BY tgname;
+-- health sees them while there are any, and whether they are as they were made
+CREATE FUNCTION pg_temp.auth_health() RETURNS text LANGUAGE sql AS $$
+	SELECT coalesce((SELECT ok || ' ' || detail FROM keystone.health WHERE check_name = 'auth users'), 'no row') $$;
+SELECT pg_temp.auth_health();
+BEGIN;
+ALTER TABLE auth.users ENABLE TRIGGER keystone_user_deleted;
+SELECT pg_temp.auth_health();
+ROLLBACK;
+BEGIN;
+ALTER TABLE auth.users DISABLE TRIGGER keystone_no_truncate;
+SELECT pg_temp.auth_health();
+SELECT keystone.link_auth_users();
+SELECT pg_temp.auth_health();
+ROLLBACK;
+BEGIN;
+DROP TRIGGER keystone_user_deleted ON auth.users;
+SELECT pg_temp.auth_health();
+DROP TRIGGER keystone_no_truncate ON auth.users;
+SELECT pg_temp.auth_health();
+ROLLBACK;
 -- rolled back with the deletion; also where triggers are switched off
 INSERT INTO auth.users VALUES ('owner', :'owner');
 BEGIN;

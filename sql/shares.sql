@@ -186,14 +186,23 @@ SET SESSION AUTHORIZATION regress_keystone_shares_owner;
 SELECT keystone.add_member('shares', :'worker', 'service');
 RESET SESSION AUTHORIZATION;
 SELECT use, result FROM pg_temp.uses WHERE who = 'worker' AND use ~ '^by|seen';
-SET SESSION AUTHORIZATION regress_keystone_shares_owner;
+-- shared anew it is; the owner's leaving ends that as well, and it does not come back
+SET SESSION AUTHORIZATION regress_keystone_shares_ann;
+SELECT keystone.share_credential(:'own', :'worker');
+RESET SESSION AUTHORIZATION;
+SELECT use, result FROM pg_temp.uses WHERE who = 'worker' AND use ~ '^by|seen';
+SET SESSION AUTHORIZATION regress_keystone_shares_ann;
 SELECT keystone.remove_member('shares', :'ann');
 RESET SESSION AUTHORIZATION;
 SELECT use, result FROM pg_temp.uses WHERE who = 'worker' AND use ~ '^by|seen';
+SET SESSION AUTHORIZATION regress_keystone_shares_owner;
+SELECT keystone.add_member('shares', :'ann', 'operator');
+RESET SESSION AUTHORIZATION;
+SELECT use, result FROM pg_temp.uses WHERE who = 'worker' AND use ~ '^by|seen';
+SELECT count(*) FILTER (WHERE revoked_at IS NULL) AS shares, count(*) > 0 AS tombstones FROM keystone.credential_shares WHERE owner = :'ann';
 
 -- An API key within its limits
 SET SESSION AUTHORIZATION regress_keystone_shares_owner;
-SELECT keystone.add_member('shares', :'ann', 'operator');
 SELECT count(keystone.store('shares', n, 'value of ' || n, environment => e, provider => p))
 FROM (VALUES ('prod one', 'prod', 'gemini'), ('prod two', 'prod', 'cohere'), ('prod bare', 'prod', NULL), ('dev one', 'dev', 'gemini')) v (n, e, p);
 SELECT count(keystone.provider_configure('shares', p)) FROM unnest('{gemini,cohere}'::text[]) p;

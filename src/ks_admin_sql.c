@@ -222,6 +222,39 @@ check_guards(KsSetResult *set)
 			  off == NULL ? "every trigger of Keystone is fired always" : psprintf("%s is switched off", off));
 }
 
+/*
+ * The triggers of link_auth_users(), if there are any: the owner of the table
+ * may drop them or switch them off.
+ */
+static void
+check_auth_users(KsSetResult *set)
+{
+	static KsPlan plan = {.sql =
+		"SELECT t.tgrelid::regclass::text, count(DISTINCT t.tgfoid) FILTER (WHERE t.tgenabled = 'A') = 2"
+		" FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid"
+		" WHERE c.relnamespace NOT IN ('keystone'::regnamespace, 'keystone_private'::regnamespace)"
+		" AND t.tgfoid IN ('keystone_private.auth_user_deleted()'::regprocedure,"
+		" 'keystone_private.refuse_truncate()'::regprocedure)"
+		" GROUP BY t.tgrelid ORDER BY 2 LIMIT 1"
+	};
+	KsArgs		args = {0};
+	KsSpi		spi;
+	const char *table = NULL;
+	bool		good = false;
+
+	ks_spi_begin(&spi);
+	if (ks_spi_read(&plan, &args) > 0)
+	{
+		table = ks_col_text(&spi, 0, 1);
+		good = ks_col_bool(0, 2);
+	}
+	ks_spi_end(&spi);
+	if (table != NULL)
+		add_check(set, "auth users", good,
+				  psprintf(good ? "a deletion from %s disables the principal" :
+						   "a trigger of %s is missing or not fired always: call keystone.link_auth_users() again", table));
+}
+
 /* Rows of the outbox, and for how many seconds the first one has been there. */
 static int64
 outbox_lag(int64 *seconds)
@@ -349,6 +382,7 @@ check_audit(KsSetResult *set)
 	check_databases(set);
 	check_instance(set, instance);
 	check_guards(set);
+	check_auth_users(set);
 	check_log(set, &status.log, status.problem, instance);
 	check_checkpoints(set, &status.log);
 	check_anchors(set);

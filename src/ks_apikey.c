@@ -82,6 +82,15 @@ is_over(bool ends, TimestampTz end, TimestampTz now)
 	return ends && end <= now;
 }
 
+/* Until when a proof holds, as far as its secret is concerned. */
+static void
+set_validity(KsProof *proof, const KsKeySecretRow *secret, const KsApiKeyRow *key)
+{
+	proof->key_updated = key->updated_at;
+	proof->ends = secret->ends;
+	proof->ends_at = secret->valid_until;
+}
+
 /* See KsIdentityLoader.  An absent row compares as zeros. */
 static bool
 check_api_key(const char *prefix, const uint8 *given, KsProof *proof)
@@ -105,13 +114,30 @@ check_api_key(const char *prefix, const uint8 *given, KsProof *proof)
 		return false;
 	memcpy(proof->principal, key.id, KS_ID_LEN);
 	memcpy(proof->creator, key.creator, KS_ID_LEN);
+	strlcpy(proof->prefix, prefix, sizeof(proof->prefix));
+	set_validity(proof, &secret, &key);
 	return true;
+}
+
+/* See KsIdentityLoader. */
+static bool
+recheck_api_key(KsProof *proof)
+{
+	KsKeySecretRow secret;
+	KsApiKeyRow key;
+
+	if (!ks_keyring_has_mac_key() || !read_both(proof->prefix, &secret, &key) ||
+		memcmp(key.id, proof->principal, KS_ID_LEN) != 0)
+		return false;
+	set_validity(proof, &secret, &key);
+	return !proof->ends || proof->ends_at > GetCurrentTimestamp();
 }
 
 void
 ks_apikey_init(void)
 {
 	ks_identity_loader.check_api_key = check_api_key;
+	ks_identity_loader.recheck_api_key = recheck_api_key;
 }
 
 
@@ -124,10 +150,10 @@ bool
 ks_apikey_find(const uint8 workspace[KS_ID_LEN], const char *name, KsApiKey *key)
 {
 	static KsPlan plan = {.sql =
-		"SELECT " KS_API_KEY_COLUMNS ", k.prefix FROM keystone_private.api_keys k"
+		"SELECT " KS_API_KEY_COLUMNS " FROM keystone_private.api_keys k"
 		" WHERE k.workspace_id = $1 AND k.name = $2 AND k.revoked_at IS NULL"
 	};
-	KsApiKey	result = {.name = name};
+	KsApiKey	result = {0};
 	KsArgs		args = {0};
 	KsSpi		spi;
 	bool		found;
@@ -137,10 +163,7 @@ ks_apikey_find(const uint8 workspace[KS_ID_LEN], const char *name, KsApiKey *key
 	ks_arg_text(&args, name);
 	found = ks_spi_read(&plan, &args) == 1;
 	if (found)
-	{
 		result.valid = ks_api_key_read(&spi, 0, 1, &result.row);
-		strlcpy(result.prefix, ks_col_text(&spi, 0, 1 + KS_API_KEY_COLUMNS_N), sizeof(result.prefix));
-	}
 	ks_spi_end(&spi);
 	*key = result;
 	return found;
@@ -166,8 +189,8 @@ insert_key(const KsApiKey *key)
 
 	ks_arg_uuid(&args, row->workspace);
 	ks_arg_uuid(&args, row->id);
-	ks_arg_text(&args, key->name);
-	ks_arg_text(&args, key->prefix);
+	ks_arg_text(&args, row->name);
+	ks_arg_text(&args, row->prefix);
 	ks_arg_text(&args, row->role);
 	ks_arg_name_list(&args, &row->environments);
 	ks_arg_name_list(&args, &row->providers);
@@ -184,16 +207,17 @@ update_key(const KsApiKey *key)
 {
 	static KsPlan plan = {.sql =
 		"UPDATE keystone_private.api_keys SET prefix = $3, environments = $4, providers = $5,"
-		" updated_at = $6, revoked_at = $7, row_mac = $8 WHERE workspace_id = $1 AND id = $2"
+		" created_by = $6, updated_at = $7, revoked_at = $8, row_mac = $9 WHERE workspace_id = $1 AND id = $2"
 	};
 	const KsApiKeyRow *row = &key->row;
 	KsArgs		args = {0};
 
 	ks_arg_uuid(&args, row->workspace);
 	ks_arg_uuid(&args, row->id);
-	ks_arg_text(&args, key->prefix);
+	ks_arg_text(&args, row->prefix);
 	ks_arg_name_list(&args, &row->environments);
 	ks_arg_name_list(&args, &row->providers);
+	ks_arg_uuid(&args, row->creator);
 	ks_arg_time(&args, true, row->updated_at);
 	ks_arg_time(&args, row->revoked, row->revoked_at);
 	ks_api_key_add_mac(&args, row);
@@ -216,17 +240,18 @@ draw(KsApiKey *key, KsKeySecretRow *row, char text[KS_API_KEY_LEN])
 
 	if (ks_random(prefix, sizeof(prefix)) != KS_CRYPTO_OK || ks_random(secret, sizeof(secret)) != KS_CRYPTO_OK)
 		ks_error_crypto("draw random bytes");
-	(void) hex_encode((const char *) prefix, sizeof(prefix), key->prefix);
-	key->prefix[KS_API_KEY_PREFIX_LEN] = '\0';
+	(void) hex_encode((const char *) prefix, sizeof(prefix), key->drawn);
+	key->drawn[KS_API_KEY_PREFIX_LEN] = '\0';
+	key->row.prefix = key->drawn;
 
 	memcpy(at, KS_API_KEY_MARK, sizeof(KS_API_KEY_MARK) - 1);
 	at += sizeof(KS_API_KEY_MARK) - 1;
-	memcpy(at, key->prefix, KS_API_KEY_PREFIX_LEN);
+	memcpy(at, key->drawn, KS_API_KEY_PREFIX_LEN);
 	at += KS_API_KEY_PREFIX_LEN;
 	*at++ = '_';
 	(void) hex_encode((const char *) secret, sizeof(secret), at);
 
-	row->prefix = key->prefix;
+	row->prefix = key->drawn;
 	ks_secret_mac(KS_SECRET_API_KEY, secret, sizeof(secret), row->secret_mac);
 	explicit_bzero(secret, sizeof(secret));
 }
@@ -271,7 +296,7 @@ draw_free(KsApiKey *key, KsKeySecretRow *row, char text[KS_API_KEY_LEN])
 	for (int i = 0; i < DRAWS_MAX; i++)
 	{
 		draw(key, row, text);
-		if (is_free(key->prefix))
+		if (is_free(key->drawn))
 			return;
 	}
 	elog(ERROR, "no free prefix was found");
@@ -383,11 +408,11 @@ ks_apikey_revoke(KsApiKey *key)
 }
 
 int64
-ks_apikey_revoke_all(const uint8 workspace[KS_ID_LEN])
+ks_apikey_revoke_all(const uint8 workspace[KS_ID_LEN], const uint8 *creator)
 {
 	static KsPlan plan = {.sql =
-		"SELECT " KS_API_KEY_COLUMNS ", k.prefix FROM keystone_private.api_keys k"
-		" WHERE k.workspace_id = $1 AND k.revoked_at IS NULL ORDER BY k.id"
+		"SELECT " KS_API_KEY_COLUMNS " FROM keystone_private.api_keys k"
+		" WHERE k.workspace_id = $1 AND ($2 IS NULL OR k.created_by = $2) AND k.revoked_at IS NULL ORDER BY k.id"
 	};
 	KsArgs		args = {0};
 	KsApiKey   *keys;
@@ -396,13 +421,11 @@ ks_apikey_revoke_all(const uint8 workspace[KS_ID_LEN])
 
 	ks_spi_begin(&spi);
 	ks_arg_uuid(&args, workspace);
+	ks_arg_uuid(&args, creator);
 	n = ks_spi_read(&plan, &args);
 	keys = MemoryContextAllocZero(spi.caller, Max(n, 1) * sizeof(KsApiKey));
 	for (uint64 i = 0; i < n; i++)
-	{
 		keys[i].valid = ks_api_key_read(&spi, i, 1, &keys[i].row);
-		strlcpy(keys[i].prefix, ks_col_text(&spi, i, 1 + KS_API_KEY_COLUMNS_N), sizeof(keys[i].prefix));
-	}
 	ks_spi_end(&spi);
 	for (uint64 i = 0; i < n; i++)
 		ks_apikey_revoke(&keys[i]);

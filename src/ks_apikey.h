@@ -31,8 +31,7 @@ typedef struct KsApiKey
 {
 	KsApiKeyRow row;
 	bool		valid;			/* its HMAC is; set by ks_apikey_find() */
-	const char *name;
-	char		prefix[KS_API_KEY_PREFIX_LEN + 1];	/* of the newest secret */
+	char		drawn[KS_API_KEY_PREFIX_LEN + 1];	/* a new secret's prefix */
 } KsApiKey;
 
 /* The key of that name that is not revoked, forged ones too; false when there
@@ -43,8 +42,8 @@ extern bool ks_apikey_find(const uint8 workspace[KS_ID_LEN], const char *name, K
 extern bool ks_apikey_is_good(const KsApiKey *key, TimestampTz now);
 
 /*
- * Makes a key with a first secret.  All of key->row but its times is set, and
- * name; its principal exists.  Sets the prefix, and writes the text, without a
+ * Makes a key with a first secret.  All of key->row but its times and prefix
+ * is set; its principal exists.  Sets the prefix, and writes the text, without a
  * terminator, which is wanted in a secret buffer.  False when the name is
  * taken.
  */
@@ -59,7 +58,8 @@ extern void ks_apikey_rotate(KsApiKey *key, int64 overlap, char text[KS_API_KEY_
 /* Makes a key a tombstone, with a valid HMAC; a forged one loses its lists. */
 extern void ks_apikey_revoke(KsApiKey *key);
 
-/* Revokes all keys of a workspace; returns how many. */
-extern int64 ks_apikey_revoke_all(const uint8 workspace[KS_ID_LEN]);
+/* Revokes all keys of a workspace, or those that somebody made (NULL:
+ * anybody); returns how many. */
+extern int64 ks_apikey_revoke_all(const uint8 workspace[KS_ID_LEN], const uint8 *creator);
 
 #endif							/* KS_APIKEY_H */

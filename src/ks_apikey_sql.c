@@ -19,6 +19,7 @@
 #include "ks_error.h"
 #include "ks_http.h"
 #include "ks_mem.h"
+#include "ks_share.h"
 #include "ks_text.h"
 #include "ks_vault_args.h"
 
@@ -107,7 +108,7 @@ key_result(FunctionCallInfo fcinfo, const KsApiKey *key, text *key_text)
 	ks_http_no_store();
 	values[0] = PointerGetDatum(key_text);
 	values[1] = ks_uuid_datum(key->row.id);
-	values[2] = CStringGetTextDatum(key->prefix);
+	values[2] = CStringGetTextDatum(key->row.prefix);
 	values[3] = TimestampTzGetDatum(key->row.expires_at);
 	result = ks_row_result(fcinfo, values, nulls);
 	ks_secret_wipe(key_text);
@@ -117,7 +118,7 @@ key_result(FunctionCallInfo fcinfo, const KsApiKey *key, text *key_text)
 static void
 add_principal(const KsApiKey *key)
 {
-	KsNewPrincipal principal = {.kind = "api_key", .display_name = key->name};
+	KsNewPrincipal principal = {.kind = "api_key", .display_name = key->row.name};
 
 	memcpy(principal.id, key->row.id, KS_ID_LEN);
 	ks_tenant_add_principal(&principal);
@@ -138,7 +139,7 @@ create_api_key(FunctionCallInfo fcinfo, KsVerb *verb)
 	text	   *key_text;
 
 	ks_verb_enter_known(verb, KS_PROFILE_CLIENT);
-	key.name = get_name(fcinfo);
+	key.row.name = get_name(fcinfo);
 	key.row.role = get_role(fcinfo);
 	get_expiry(fcinfo, 3, &key.row);
 	get_name_list(fcinfo, 4, "environments", KS_ENVIRONMENT_MAX, &key.row.environments);
@@ -209,6 +210,9 @@ check_may_rotate(KsVerb *verb, const KsMembership *me, bool good, const KsApiKey
 	bool		self = good && me->key &&
 	memcmp(verb->call.actor.principal, key->row.id, KS_ID_LEN) == 0;
 
+	/* Who has an old secret, perhaps stolen, does not get a new one. */
+	if (self && verb->call.actor.outgoing)
+		ks_error_denied("permission denied", "An API key rotates itself by its newest secret.");
 	if (!self)
 	{
 		ks_require(me, KS_PERM_WORKSPACE);
@@ -240,6 +244,18 @@ rotate_api_key(FunctionCallInfo fcinfo, KsVerb *verb)
 	ks_tenant_lock_membership(&verb->call, ks_arg_get_text_or_null(fcinfo, 0), verb->workspace, &me);
 	good = ks_apikey_find(me.workspace, name, &key) && ks_apikey_is_good(&key, GetCurrentTimestamp());
 	check_may_rotate(verb, &me, good, &key);
+
+	/*
+	 * What others shared with the key, they shared with who has it: not with
+	 * whom an administrator gives it, and on whose behalf it acts from then
+	 * on.
+	 */
+	if (memcmp(verb->call.actor.principal, key.row.id, KS_ID_LEN) != 0 &&
+		memcmp(verb->call.actor.principal, key.row.creator, KS_ID_LEN) != 0)
+	{
+		ks_share_end_all(me.workspace, key.row.id);
+		memcpy(key.row.creator, verb->call.actor.principal, KS_ID_LEN);
+	}
 	key_text = alloc_key_text();
 	ks_apikey_rotate(&key, overlap, VARDATA(key_text));
 	return key_result(fcinfo, &key, key_text);

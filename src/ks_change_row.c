@@ -579,8 +579,8 @@ ks_change_row(TriggerData *data)
 
 	if (table->of_credential && verb != NULL && verb->changing)
 		collect_row(verb, table, &row);
-	else if (table->about == about_key_secret && verb != NULL && row.old == NULL)
-		return;					/* the entry of its key has its prefix */
+	else if (table->about == about_key_secret && verb != NULL)
+		return;					/* the entry of its key says it */
 	else
 		write_row(table, &row);
 }

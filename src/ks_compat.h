@@ -126,6 +126,13 @@ extern PGDLLEXPORT void _PG_init(void);
 #define KS_FIND_SETTING_IN_LIST 1
 #endif
 
+/* PostgreSQL 17 put the number of the transaction into a structure. */
+#if PG_VERSION_NUM >= 170000
+#define ks_local_transaction() (MyProc->vxid.lxid)
+#else
+#define ks_local_transaction() (MyProc->lxid)
+#endif
+
 /* PostgreSQL 16 asks for the owner of any object in one function. */
 #if PG_VERSION_NUM >= 160000
 #define ks_table_ownercheck(table, role) object_ownercheck(RelationRelationId, table, role)

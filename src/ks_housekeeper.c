@@ -525,20 +525,33 @@ static int
 find_offboarded(uint8 (**workspaces)[KS_ID_LEN])
 {
 	static KsPlan plan = {.sql =
-		"SELECT id FROM keystone.workspaces"
+		"SELECT id, purge_after FROM keystone.workspaces"
 		" WHERE purge_after IS NOT NULL AND purged_at IS NULL AND purge_after <= clock_timestamp()"
-		" ORDER BY purge_after LIMIT $1"
+		" AND (purge_after, id) > ($2, $3) ORDER BY purge_after, id LIMIT $1"
 	};
+	static TimestampTz last_time = DT_NOBEGIN;
+	static uint8 last_id[KS_ID_LEN];
 	KsArgs		args = {0};
 	KsSpi		spi;
 	int			n;
 
 	ks_spi_begin(&spi);
 	ks_arg_int(&args, true, OFFBOARD_BATCH);
+	ks_arg_time(&args, true, last_time);
+	ks_arg_uuid(&args, last_id);
 	n = (int) ks_spi_read(&plan, &args);
 	*workspaces = MemoryContextAlloc(spi.caller, Max(n, 1) * KS_ID_LEN);
 	for (int i = 0; i < n; i++)
 		(void) ks_col_uuid(i, 1, (*workspaces)[i]);
+
+	/* Those that somebody holds, or has forged, must not keep the others. */
+	if (n < OFFBOARD_BATCH)
+		last_time = DT_NOBEGIN;
+	else
+	{
+		(void) ks_col_time(n - 1, 2, &last_time);
+		memcpy(last_id, (*workspaces)[n - 1], KS_ID_LEN);
+	}
 	ks_spi_end(&spi);
 	return n;
 }

@@ -270,7 +270,7 @@ is_api_key(const char *token, size_t len)
 static const char *
 prove_claims(const KsClaims *claims, KsSource source, KsProof *proof, bool *is_failure)
 {
-	const char *name = claims->name != NULL ? claims->name : claims->email;
+	const char *name = claims->name;	/* not the address: co-members see it */
 
 	*is_failure = false;
 	memset(proof, 0, sizeof(*proof));
@@ -318,8 +318,9 @@ prove(const char *token, size_t len, KsProof *proof, char prefix[KS_API_KEY_PREF
 }
 
 /*
- * Counts and records a failure.  Returns 0, or the seconds to wait when there
- * were too many: then it is only counted.
+ * Counts and records a failure, of which the log has a bounded number one by
+ * one, and the others by their number.  Returns 0, or the seconds to wait when
+ * there were too many.
  */
 static int
 note_failure(const char *why, const char *token, size_t len, const char *prefix)
@@ -343,8 +344,7 @@ note_failure(const char *why, const char *token, size_t len, const char *prefix)
 
 		wait = Max(wait, of_prefix);
 	}
-	if (wait == 0)
-		ks_identity_loader.record_failure(&failure);
+	ks_identity_loader.record_failure(&failure);
 	return wait;
 }
 
@@ -403,7 +403,7 @@ ks_identity_authenticate(const char *token, size_t len)
  *-------------------------------------------------------------------------
  */
 
-/* A token of the request: one that failed is not tried again. */
+/* A token of the request: one that proved nothing is not tried again. */
 static const char *
 take_token(const char *token)
 {
@@ -425,12 +425,13 @@ take_token(const char *token)
 		latch(&proof);
 		return NULL;
 	}
+
+	/* before it is recorded, which asks who is calling */
+	memcpy(failed.digest, digest, KS_DIGEST_LEN);
+	failed.why = why;
+	failed.valid = true;
 	if (is_failure)
 	{
-		/* before it is recorded, which asks who is calling */
-		memcpy(failed.digest, digest, KS_DIGEST_LEN);
-		failed.why = why;
-		failed.valid = true;
 		if (note_failure(why, token, len, prefix) > 0)
 			failed.why = why = "there were too many failed authentications; the token is not valid";
 	}
@@ -523,6 +524,7 @@ set_proved(KsActor *actor)
 	actor->source = proved.proof.source;
 	memcpy(actor->principal, proved.proof.principal, KS_ID_LEN);
 	actor->delegated = actor->source == KS_SOURCE_API_KEY;
+	actor->outgoing = actor->delegated && proved.proof.ends;
 	if (actor->delegated)
 		memcpy(actor->on_behalf_of, proved.proof.creator, KS_ID_LEN);
 }

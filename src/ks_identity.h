@@ -14,6 +14,12 @@
 
 #include "keystone.h"
 
+#include "datatype/timestamp.h"
+
+#define KS_API_KEY_MARK			"ks_"	/* API keys begin with it */
+#define KS_API_KEY_PREFIX_LEN	12	/* hexadecimal digits */
+#define KS_API_KEY_SECRET_LEN	KS_KEY_LEN	/* bytes, twice as many digits */
+
 /* How an identity is known, the weaker first. */
 typedef enum KsSource
 {
@@ -29,6 +35,7 @@ typedef struct KsActor
 	KsSource	source;
 	uint8		principal[KS_ID_LEN];	/* zero when anonymous */
 	bool		delegated;		/* an API key */
+	bool		outgoing;		/* by a secret whose time ends */
 	uint8		on_behalf_of[KS_ID_LEN];	/* who made it, when delegated */
 	const char *why;			/* constant phrase: why anonymous */
 	Oid			role;			/* the current role */
@@ -40,7 +47,11 @@ typedef struct KsProof
 {
 	KsSource	source;
 	uint8		principal[KS_ID_LEN];
-	uint8		creator[KS_ID_LEN]; /* of an API key */
+	uint8		creator[KS_ID_LEN]; /* of an API key, as all to prefix */
+	TimestampTz key_updated;	/* its row's updated_at when it was checked */
+	bool		ends;			/* the secret was rotated out */
+	TimestampTz ends_at;
+	char		prefix[KS_API_KEY_PREFIX_LEN + 1];
 	char		display_name[KS_DISPLAY_NAME_MAX + 1];	/* as the token has it;
 														 * may be empty */
 } KsProof;
@@ -52,10 +63,6 @@ typedef struct KsAuthFailure
 	KsSource	kind;			/* API_KEY or JWT: what it looked like */
 	const char *prefix;			/* of an API key, NULL otherwise */
 } KsAuthFailure;
-
-#define KS_API_KEY_MARK			"ks_"	/* API keys begin with it */
-#define KS_API_KEY_PREFIX_LEN	12	/* hexadecimal digits */
-#define KS_API_KEY_SECRET_LEN	KS_KEY_LEN	/* bytes, twice as many digits */
 
 /*
  * What identity needs from tables, given by rooms of floor 4 at start.  They
@@ -72,17 +79,21 @@ typedef struct KsIdentityLoader
 	/*
 	 * Whether the principal that a proof names may act now: NULL, or the
 	 * constant phrase that says why not.  One that a JWT or claims name and
-	 * that has no row yet may.
+	 * that has no row yet may.  What proves an API key is looked at again
+	 * when the key was changed meanwhile.
 	 */
-	const char *(*refuse_principal) (const KsProof *proof);
+	const char *(*refuse_principal) (KsProof *proof);
 
 	/*
-	 * Whether an API key is valid: fills principal and creator.  prefix has
+	 * Whether an API key is valid: fills what a proof has of one.  prefix has
 	 * KS_API_KEY_PREFIX_LEN characters and a terminator, secret
 	 * KS_API_KEY_SECRET_LEN bytes.  False for unknown, wrong, revoked and
 	 * expired ones alike, in the same time.
 	 */
 	bool		(*check_api_key) (const char *prefix, const uint8 *secret, KsProof *proof);
+
+	/* Whether the secret of that prefix still proves what it did. */
+	bool		(*recheck_api_key) (KsProof *proof);
 
 	/* Records a failure durably, if there is a log; may raise PT424. */
 	void		(*record_failure) (const KsAuthFailure *failure);

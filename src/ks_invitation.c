@@ -78,7 +78,7 @@ ks_invitation_add(const KsNewInvitation *invitation, char token[KS_INVITATION_TO
 		"INSERT INTO keystone.invitations (workspace_id, id, email, role, token_mac, invited_by,"
 		" created_at, expires_at, row_mac) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 	};
-	KsInvitationRow row = {.role = invitation->role, .expires_at = invitation->expires_at};
+	KsInvitationRow row = {.email = invitation->email, .role = invitation->role, .expires_at = invitation->expires_at};
 	KsArgs		args = {0};
 	KsSpi		spi;
 
@@ -168,11 +168,12 @@ ks_invitation_accept(KsInvitationRow *row, const uint8 principal[KS_ID_LEN])
  * that was changed by hand is worth nothing, and is left as it is.
  */
 int
-ks_invitation_cancel(const uint8 workspace[KS_ID_LEN], const char *email)
+ks_invitation_cancel(const uint8 workspace[KS_ID_LEN], const char *email, const uint8 *inviter)
 {
 	static KsPlan plan = {.sql =
 		"SELECT " KS_INVITATION_COLUMNS ", i.email FROM keystone.invitations i"
-		" WHERE i.workspace_id = $1 AND i.accepted_at IS NULL AND i.cancelled_at IS NULL"
+		" WHERE i.workspace_id = $1 AND ($2 IS NULL OR i.invited_by = $2)"
+		" AND i.accepted_at IS NULL AND i.cancelled_at IS NULL"
 	};
 	char	   *folded = email != NULL ? ks_text_fold(email) : NULL;
 	KsArgs		args = {0};
@@ -184,6 +185,7 @@ ks_invitation_cancel(const uint8 workspace[KS_ID_LEN], const char *email)
 
 	ks_spi_begin_write(&spi);
 	ks_arg_uuid(&args, workspace);
+	ks_arg_uuid(&args, inviter);
 	found = (int) ks_spi_read(&plan, &args);
 	rows = palloc(Max(found, 1) * sizeof(KsInvitationRow));
 	for (int i = 0; i < found; i++)

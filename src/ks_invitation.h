@@ -44,10 +44,11 @@ extern bool ks_invitation_find(const char *token, size_t len, KsInvitationRow *r
 extern void ks_invitation_accept(KsInvitationRow *row, const uint8 principal[KS_ID_LEN]);
 
 /*
- * Cancels the invitations of a workspace for an address (NULL: for any) that
+ * Cancels the invitations of a workspace for an address (NULL: for any), made
+ * by somebody (NULL: anybody), that
  * were neither accepted nor cancelled.  Returns how many of them were pending
  * still.  Addresses are compared as names are, see ks_text_fold().
  */
-extern int	ks_invitation_cancel(const uint8 workspace[KS_ID_LEN], const char *email);
+extern int	ks_invitation_cancel(const uint8 workspace[KS_ID_LEN], const char *email, const uint8 *inviter);
 
 #endif							/* KS_INVITATION_H */

@@ -407,9 +407,10 @@ parse_json(const char *text, size_t len, KeySet *set)
 static bool
 looks_public(const char *line, size_t len)
 {
+	/* PEM; DER of keys and certificates, PEM, JSON in base64; SSH; places */
 	static const char *const beginnings[] = {
-		"-----BEGIN", "MII", "MFkwEwYHKoZIzj0", "MCowBQYDK2Vw", "ssh-", "ecdsa-", "http://", "https://",
-		"[", "\"", "<", "\xef\xbb\xbf"
+		"-----", "----", "MII", "MIG", "MIH", "MFkw", "MHYw", "MCow", "MEMw", "MDMw", "LS0t", "eyJ",
+		"AAAA", "ssh-", "ecdsa-", "sk-ssh", "http://", "https://", "file:", "#", "//", "[", "<"
 	};
 
 	for (size_t i = 0; i < lengthof(beginnings); i++)
@@ -417,14 +418,22 @@ looks_public(const char *line, size_t len)
 		if (len >= strlen(beginnings[i]) && memcmp(line, beginnings[i], strlen(beginnings[i])) == 0)
 			return true;
 	}
+
+	/* Printable, without blanks, and no piece of JSON or of a configuration. */
+	for (size_t i = 0; i < len; i++)
+	{
+		if (line[i] < 0x21 || line[i] > 0x7e || strchr("{}\"'", line[i]) != NULL)
+			return true;
+	}
 	return false;
 }
 
 /*
- * The first line as a secret; blank is how many blanks the text begins with.
+ * The text as a secret: one line, printable, without blanks.  Other bytes can
+ * be given as a JWK of type oct.
  */
 static const char *
-parse_secret(const char *text, size_t len, size_t blank, KeySet *set)
+parse_secret(const char *text, size_t len, KeySet *set)
 {
 	const char *newline = memchr(text, '\n', len);
 	size_t		line_len = newline != NULL ? (size_t) (newline - text) : len;
@@ -432,10 +441,15 @@ parse_secret(const char *text, size_t len, size_t blank, KeySet *set)
 
 	if (line_len > 0 && text[line_len - 1] == '\r')
 		line_len--;
-	if (blank >= line_len)
+	if (line_len == 0)
 		return "begins with an empty line";
-	if (looks_public(text + blank, line_len - blank))
+	if (looks_public(text, line_len))
 		return "is neither a JWK Set nor a secret";
+	for (size_t i = line_len; i < len; i++)
+	{
+		if (strchr("\r\n", text[i]) == NULL || text[i] == '\0')
+			return "has more than one line, and is no JWK Set";
+	}
 	key = add_key(set);
 	return unusable(ks_jws_key_oct(key, (const uint8 *) text, line_len));
 }
@@ -456,7 +470,7 @@ parse_text(const char *text, size_t len, KeySet *set)
 	if (blank < len && text[blank] == '{')
 		problem = parse_json(text, len, set);
 	else
-		problem = parse_secret(text, len, blank, set);
+		problem = parse_secret(text, len, set);
 	if (problem != NULL)
 		clear_keys(set);
 	return problem;

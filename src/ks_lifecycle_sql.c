@@ -39,6 +39,7 @@
 #define AUTH_SCHEMA			"auth"
 #define AUTH_TABLE			"users"
 #define AUTH_TRIGGER		"keystone_user_deleted"
+#define AUTH_GUARD			"keystone_no_truncate"
 
 /* Workspaces */
 
@@ -310,14 +311,16 @@ offboard_workspace(FunctionCallInfo fcinfo, KsVerb *verb)
 	if (row.offboarded)
 		ks_error_denied("the workspace is offboarded already",
 						"For another date cancel that first: keystone.cancel_offboarding().");
+	if (row.personal && !is_admin(verb))
+		ks_error_denied("a personal workspace is not offboarded", NULL);
 	check_confirmed(fcinfo, 2, row.slug);
 
 	set_status(&row, "cancelled", who_sets(verb));
 	row.offboarded = true;
 	row.purge_after = purge_after;
 	ks_tenant_write_workspace(&row, NULL);
-	(void) ks_apikey_revoke_all(row.id);
-	(void) ks_invitation_cancel(row.id, NULL);
+	(void) ks_apikey_revoke_all(row.id, NULL);
+	(void) ks_invitation_cancel(row.id, NULL, NULL);
 	PG_RETURN_TIMESTAMPTZ(purge_after);
 }
 
@@ -435,9 +438,20 @@ require_auth_users(void)
 }
 
 /*
- * The trigger goes with the extension, and fires also where
- * session_replication_role would switch it off.
+ * Makes a trigger on the table of users, which goes with the extension, and
+ * fires also where session_replication_role would switch it off.
  */
+static void
+make_auth_trigger(const char *name, const char *what)
+{
+	const char *table = AUTH_SCHEMA "." AUTH_TABLE;
+
+	ks_spi_utility(psprintf("CREATE OR REPLACE TRIGGER %s %s", name, what));
+	ks_spi_utility(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", table, name));
+	ks_spi_utility(psprintf("ALTER TRIGGER %s ON %s DEPENDS ON EXTENSION keystone", name, table));
+}
+
+/* TRUNCATE would delete users without a trigger for each of them. */
 static Datum
 link_auth_users(FunctionCallInfo fcinfo, KsVerb *verb)
 {
@@ -447,11 +461,10 @@ link_auth_users(FunctionCallInfo fcinfo, KsVerb *verb)
 	ks_verb_enter(verb, KS_PROFILE_ADMIN);
 	require_auth_users();
 	ks_spi_begin_write(&spi);
-	ks_spi_utility("CREATE OR REPLACE TRIGGER " AUTH_TRIGGER " AFTER DELETE ON " AUTH_SCHEMA "." AUTH_TABLE
-				   " FOR EACH ROW EXECUTE FUNCTION keystone_private.auth_user_deleted()");
-	ks_spi_utility("ALTER TABLE " AUTH_SCHEMA "." AUTH_TABLE " ENABLE ALWAYS TRIGGER " AUTH_TRIGGER);
-	ks_spi_utility("ALTER TRIGGER " AUTH_TRIGGER " ON " AUTH_SCHEMA "." AUTH_TABLE
-				   " DEPENDS ON EXTENSION keystone");
+	make_auth_trigger(AUTH_TRIGGER, "AFTER DELETE ON " AUTH_SCHEMA "." AUTH_TABLE
+					  " FOR EACH ROW EXECUTE FUNCTION keystone_private.auth_user_deleted()");
+	make_auth_trigger(AUTH_GUARD, "BEFORE TRUNCATE ON " AUTH_SCHEMA "." AUTH_TABLE
+					  " FOR EACH STATEMENT EXECUTE FUNCTION keystone_private.refuse_truncate()");
 	ks_spi_end(&spi);
 	PG_RETURN_VOID();
 }

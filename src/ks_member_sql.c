@@ -16,11 +16,13 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "ks_apikey.h"
 #include "ks_error.h"
 #include "ks_hooks.h"
 #include "ks_http.h"
 #include "ks_invitation.h"
 #include "ks_mem.h"
+#include "ks_share.h"
 #include "ks_text.h"
 #include "ks_vault_args.h"
 
@@ -59,6 +61,14 @@ check_not_personal(const KsMembership *me)
 		ks_error_denied("a personal workspace keeps its owner", NULL);
 }
 
+/* What a key gave would outlive it. */
+static void
+check_no_key(const KsMembership *giver)
+{
+	if (giver->key)
+		ks_error_denied("permission denied", "An API key gives nobody rights.");
+}
+
 /* The role and permissions to give, none of which the giver lacks. */
 static const char *
 get_role(FunctionCallInfo fcinfo, const KsMembership *giver, uint32 *extra)
@@ -93,6 +103,7 @@ add_member(FunctionCallInfo fcinfo, KsVerb *verb)
 	ks_begin_change();
 	ks_tenant_lock_membership(&verb->call, ks_arg_get_text_or_null(fcinfo, 0), verb->workspace, &me);
 	ks_require(&me, KS_PERM_WORKSPACE);
+	check_no_key(&me);
 	role = get_role(fcinfo, &me, &extra);
 	if (ks_principal_state(principal, &kind) != KS_PRINCIPAL_GOOD)
 		ks_error_not_found(NULL);
@@ -117,14 +128,17 @@ ks_fn_add_member(PG_FUNCTION_ARGS)
 static void
 check_may_change(const KsMembership *me, const KsMember *row)
 {
-	if (row->counts && strcmp(row->role, "owner") == 0 && !me->owner)
+	if (row->valid && strcmp(row->role, "owner") == 0 && !me->owner)
 		ks_error_denied("permission denied", "Only an owner changes an owner.");
 }
 
+/* One of them stays who is not disabled: only an owner makes another one. */
 static void
 check_last_owner(const KsMember *row)
 {
-	if (row->counts && strcmp(row->role, "owner") == 0 && row->owners <= 1)
+	int			others = row->owners - (row->counts ? 1 : 0);
+
+	if (row->valid && strcmp(row->role, "owner") == 0 && others <= 0)
 		ks_error_denied("the last owner stays owner",
 						"Make another member the owner first: keystone.transfer_ownership().");
 }
@@ -144,6 +158,7 @@ set_member_role(FunctionCallInfo fcinfo, KsVerb *verb)
 	ks_begin_change();
 	ks_tenant_lock_membership(&verb->call, ks_arg_get_text_or_null(fcinfo, 0), verb->workspace, &me);
 	ks_require(&me, KS_PERM_WORKSPACE);
+	check_no_key(&me);
 	role = get_role(fcinfo, &me, &extra);
 	ks_tenant_get_member(me.workspace, principal, &row);
 	if (!row.counts)
@@ -161,6 +176,18 @@ Datum
 ks_fn_set_member_role(PG_FUNCTION_ARGS)
 {
 	return ks_verb_run(fcinfo, KS_ACTION_MEMBER_ROLE, set_member_role);
+}
+
+/*
+ * Ends what a member has made or been given in a workspace, so that it does not
+ * come back with the member.
+ */
+static void
+end_rights_of(const uint8 workspace[KS_ID_LEN], const uint8 principal[KS_ID_LEN])
+{
+	(void) ks_apikey_revoke_all(workspace, principal);
+	(void) ks_invitation_cancel(workspace, NULL, principal);
+	ks_share_end_all(workspace, principal);
 }
 
 static Datum
@@ -189,7 +216,14 @@ remove_member(FunctionCallInfo fcinfo, KsVerb *verb)
 	}
 	else
 	{
-		ks_tenant_lock_membership(&verb->call, workspace, verb->workspace, &me);
+		/*
+		 * Who leaves, and is no owner, holds no lock that others wait for
+		 * until the transaction ends.
+		 */
+		ks_membership(&verb->call, workspace, &me);
+		memcpy(verb->workspace, me.workspace, KS_ID_LEN);
+		if (!self || me.owner)
+			ks_tenant_lock_membership(&verb->call, workspace, verb->workspace, &me);
 		if (!self)
 			ks_require(&me, KS_PERM_WORKSPACE);
 	}
@@ -201,6 +235,7 @@ remove_member(FunctionCallInfo fcinfo, KsVerb *verb)
 	check_last_owner(&row);
 	ks_tenant_put_member(me.workspace, principal, NULL, 0,
 						 verb->call.actor.source != KS_SOURCE_ANONYMOUS ? verb->call.actor.principal : NULL);
+	end_rights_of(me.workspace, principal);
 	PG_RETURN_VOID();
 }
 
@@ -319,13 +354,14 @@ invite_member(FunctionCallInfo fcinfo, KsVerb *verb)
 	ks_begin_change();
 	lock_for_invitations(fcinfo, verb, &me);
 	ks_require_usable(&me);
+	check_no_key(&me);
 	if (me.personal)
 		ks_error_denied("nobody is invited into a personal workspace", NULL);
 	invitation.role = get_invited_role(fcinfo, &me);
 	invitation.workspace = me.workspace;
 	invitation.invited_by = verb->call.actor.principal;
 
-	(void) ks_invitation_cancel(me.workspace, invitation.email);
+	(void) ks_invitation_cancel(me.workspace, invitation.email, NULL);
 	ks_invitation_add(&invitation, token);
 	ks_http_no_store();
 	result = cstring_to_text_with_len(token, KS_INVITATION_TOKEN_LEN);
@@ -351,7 +387,7 @@ cancel_invitation(FunctionCallInfo fcinfo, KsVerb *verb)
 	email = get_email(fcinfo, 1);
 	ks_begin_change();
 	lock_for_invitations(fcinfo, verb, &me);
-	if (ks_invitation_cancel(me.workspace, email) == 0)
+	if (ks_invitation_cancel(me.workspace, email, NULL) == 0)
 		ks_error_not_found(NULL);
 	PG_RETURN_VOID();
 }
@@ -414,6 +450,12 @@ accept_invitation(FunctionCallInfo fcinfo, KsVerb *verb)
 	ks_invitation_accept(&invitation, verb->call.actor.principal);
 	ks_tenant_put_member(invitation.workspace, verb->call.actor.principal, invitation.role, 0,
 						 invitation.invited_by);
+
+	/*
+	 * Else who rolls back would have had the rights, and have the token
+	 * still.
+	 */
+	ks_rights_defer(invitation.workspace);
 	return ks_uuid_datum(invitation.workspace);
 }
 

@@ -100,7 +100,7 @@ wipe(const char *text)
 void
 ks_request_forget(void)
 {
-	if (parsed_text == NULL)
+	if (context == NULL || MemoryContextIsEmpty(context))
 		return;
 	wipe(parsed_text);
 	wipe(parsed.authorization);

@@ -17,6 +17,7 @@
 
 #include "catalog/namespace.h"
 #include "miscadmin.h"
+#include "storage/proc.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
@@ -72,11 +73,13 @@ typedef enum Trust
 typedef struct Rights
 {
 	struct Rights *next;
+	MemoryContext context;		/* in which it lies with all that it has */
 	uint8		principal[KS_ID_LEN];
 	KsPrincipalState state;
 	const char *kind;			/* constant; NULL when absent */
 	bool		key_ends;		/* an API key that expires */
 	TimestampTz key_end;
+	TimestampTz key_updated;	/* when an API key was changed last */
 	int			n;
 	KsMembership *members;		/* ordered by workspace id */
 	int		   *by_slug;		/* indexes into members, ordered by slug */
@@ -168,9 +171,12 @@ ks_role_permissions(const char *role)
 
 /* The cache. */
 
+static uint64 cache_beginnings = 0; /* how often it began anew */
+
 static void
 forget_cache(void)
 {
+	cache_beginnings++;
 	cached_rights = NULL;
 	cached_principals = 0;
 	cached_grants = NULL;
@@ -357,7 +363,7 @@ load_memberships(Rights *rights)
 	ks_spi_begin(&spi);
 	ks_arg_uuid(&args, rights->principal);
 	rows = ks_spi_read(&plan, &args);
-	rights->members = MemoryContextAllocHuge(cache_context, Max(rows, 1) * sizeof(KsMembership));
+	rights->members = MemoryContextAllocHuge(rights->context, Max(rows, 1) * sizeof(KsMembership));
 	for (uint64 i = 0; i < rows; i++)
 	{
 		KsMemberRow row;
@@ -432,9 +438,15 @@ read_key(const uint8 *principal, LoadedKey *key)
 static bool
 cut_key(LoadedKey *key)
 {
-	const KsMembership *creator = find_by_id(rights_of(key->row.creator), key->member.workspace);
+	const KsMembership *creator;
 	KsMembership *member = &key->member;
+	const char *kind;
 
+	/* Rows that nobody can verify may say that keys made each other. */
+	if (read_principal(key->row.creator, &kind) != KS_PRINCIPAL_GOOD || kind == NULL ||
+		strcmp(kind, "api_key") == 0)
+		return false;
+	creator = find_by_id(rights_of(key->row.creator), key->member.workspace);
 	if (creator == NULL || creator->key)
 		return false;
 	member->permissions &= creator->permissions;
@@ -450,10 +462,11 @@ add_key(Rights *rights, const LoadedKey *key)
 {
 	rights->key_ends = key->row.expires;
 	rights->key_end = key->row.expires_at;
-	rights->members = MemoryContextAlloc(cache_context, sizeof(KsMembership));
+	rights->key_updated = key->row.updated_at;
+	rights->members = MemoryContextAlloc(rights->context, sizeof(KsMembership));
 	rights->members[0] = key->member;
-	rights->members[0].environments = copy_list(&key->row.environments, cache_context);
-	rights->members[0].providers = copy_list(&key->row.providers, cache_context);
+	rights->members[0].environments = copy_list(&key->row.environments, rights->context);
+	rights->members[0].providers = copy_list(&key->row.providers, rights->context);
 	rights->n = 1;
 }
 
@@ -477,7 +490,7 @@ load_shares(Rights *rights)
 	ks_spi_begin(&spi);
 	ks_arg_uuid(&args, rights->principal);
 	rows = ks_spi_read(&plan, &args);
-	rights->shares = MemoryContextAllocHuge(cache_context, Max(rows, 1) * sizeof(Share));
+	rights->shares = MemoryContextAllocHuge(rights->context, Max(rows, 1) * sizeof(Share));
 	for (uint64 i = 0; i < rows; i++)
 	{
 		KsShareRow	row;
@@ -497,12 +510,18 @@ load_shares(Rights *rights)
 	qsort(rights->shares, rights->n_shares, sizeof(Share), compare_shares);
 }
 
-/* What has been read of a principal, before it enters the cache. */
+/*
+ * Completes what has been read of a principal, and puts it into the cache; an
+ * error leaves nothing behind.
+ */
 static void
 load_rights(const uint8 *principal, KsPrincipalState state, const char *kind, const LoadedKey *key)
 {
-	Rights	   *rights = MemoryContextAllocZero(cache_context, sizeof(Rights));
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "keystone rights of a principal",
+												  ALLOCSET_SMALL_SIZES);
+	Rights	   *rights = MemoryContextAllocZero(context, sizeof(Rights));
 
+	rights->context = context;
 	memcpy(rights->principal, principal, KS_ID_LEN);
 	rights->state = state;
 	rights->kind = kind;
@@ -513,10 +532,11 @@ load_rights(const uint8 *principal, KsPrincipalState state, const char *kind, co
 	if (rights->n > 0)
 		load_shares(rights);
 
-	rights->by_slug = MemoryContextAllocHuge(cache_context, Max(rights->n, 1) * sizeof(int));
+	rights->by_slug = MemoryContextAllocHuge(context, Max(rights->n, 1) * sizeof(int));
 	for (int i = 0; i < rights->n; i++)
 		rights->by_slug[i] = i;
 	qsort_arg(rights->by_slug, rights->n, sizeof(int), compare_slugs, rights->members);
+	MemoryContextSetParent(context, cache_context);
 	rights->next = cached_rights;
 	cached_rights = rights;
 	cached_principals++;
@@ -526,7 +546,8 @@ load_rights(const uint8 *principal, KsPrincipalState state, const char *kind, co
  * The rights of a principal, good until the next call into this room.  Work
  * memory is freed here; what stays lies in the cache's context.  Those of an
  * API key depend on its creator's, which are read before anything of the
- * key's enters the cache: reading may make the cache start again.
+ * key's enters the cache.  Reading them may make the cache begin anew, valid
+ * as of then: what was read of the key before may be older, and is read again.
  */
 static const Rights *
 rights_of(const uint8 *principal)
@@ -537,6 +558,7 @@ rights_of(const uint8 *principal)
 	const char *kind;
 	LoadedKey	key;
 	bool		is_key;
+	uint64		beginning;
 
 	refresh_cache();
 	for (const Rights *rights = cached_rights; rights != NULL; rights = rights->next)
@@ -548,9 +570,13 @@ rights_of(const uint8 *principal)
 	work = AllocSetContextCreate(CurrentMemoryContext, "keystone rights loading",
 								 ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(work);
-	state = read_principal(principal, &kind);
-	is_key = state == KS_PRINCIPAL_GOOD && kind != NULL && strcmp(kind, "api_key") == 0 &&
-		read_key(principal, &key) && cut_key(&key);
+	do
+	{
+		beginning = cache_beginnings;
+		state = read_principal(principal, &kind);
+		is_key = state == KS_PRINCIPAL_GOOD && kind != NULL && strcmp(kind, "api_key") == 0 &&
+			read_key(principal, &key) && cut_key(&key);
+	} while (beginning != cache_beginnings);
 	if (kind == NULL && state == KS_PRINCIPAL_GOOD)
 		state = KS_PRINCIPAL_FORGED;
 	if (cached_principals >= CACHED_PRINCIPALS)
@@ -566,6 +592,27 @@ static bool
 is_current(const Rights *rights)
 {
 	return !rights->key_ends || GetCurrentTimestamp() < rights->key_end;
+}
+
+/* The workspace that the caller has joined in this transaction. */
+static LocalTransactionId deferred_in = InvalidLocalTransactionId;
+static uint8 deferred[KS_ID_LEN];
+
+void
+ks_rights_defer(const uint8 workspace[KS_ID_LEN])
+{
+	memcpy(deferred, workspace, KS_ID_LEN);
+	deferred_in = ks_local_transaction();
+}
+
+/* What was found for the caller, unless it was given in this transaction. */
+static const KsMembership *
+unless_deferred(const KsMembership *found)
+{
+	if (found != NULL && deferred_in == ks_local_transaction() &&
+		memcmp(found->workspace, deferred, KS_ID_LEN) == 0)
+		return NULL;
+	return found;
 }
 
 /*
@@ -697,7 +744,7 @@ principal_of_external(const char *external_id, uint8 principal[KS_ID_LEN])
 
 /* Loader for ks_identity. */
 static const char *
-refuse_principal(const KsProof *proof)
+refuse_principal(KsProof *proof)
 {
 	const Rights *rights = rights_of(proof->principal);
 	bool		is_key = rights->kind != NULL && strcmp(rights->kind, "api_key") == 0;
@@ -715,7 +762,10 @@ refuse_principal(const KsProof *proof)
 	}
 	if (proof->source != KS_SOURCE_API_KEY)
 		return is_key ? "the token names an API key" : NULL;
-	if (!is_key || rights->n == 0 || !is_current(rights))
+	if (!is_key || rights->n == 0 || !is_current(rights) ||
+		(proof->ends && proof->ends_at <= GetCurrentTimestamp()))
+		return "the API key is not valid";
+	if (rights->key_updated != proof->key_updated && !ks_identity_loader.recheck_api_key(proof))
 		return "the API key is not valid";
 	return NULL;
 }
@@ -928,7 +978,7 @@ ks_membership(const KsCall *call, const text *workspace, KsMembership *member)
 	if (call->actor.source == KS_SOURCE_ANONYMOUS)
 		ks_error_anonymous(call->actor.why);
 	rights = rights_of_caller(call);
-	found = is_id ? find_by_id(rights, id) : find_by_slug(rights, slug);
+	found = unless_deferred(is_id ? find_by_id(rights, id) : find_by_slug(rights, slug));
 	if (found == NULL)
 		ks_error_not_found(NULL);
 	hand_out(found, member);
@@ -941,7 +991,7 @@ ks_membership_of(const KsCall *call, const uint8 workspace[KS_ID_LEN], KsMembers
 
 	if (call->actor.source == KS_SOURCE_ANONYMOUS)
 		return false;
-	found = find_by_id(rights_of_caller(call), workspace);
+	found = unless_deferred(find_by_id(rights_of_caller(call), workspace));
 	if (found != NULL)
 		hand_out(found, member);
 	return found != NULL;
@@ -960,7 +1010,7 @@ ks_permissions(const KsCall *call, const char *workspace, size_t len)
 	memcpy(word, workspace, len);
 	word[len] = '\0';
 	rights = rights_of_caller(call);
-	found = ks_text_uuid(word, id) ? find_by_id(rights, id) : find_by_slug(rights, word);
+	found = unless_deferred(ks_text_uuid(word, id) ? find_by_id(rights, id) : find_by_slug(rights, word));
 	return found != NULL ? found->permissions : 0;
 }
 
@@ -1079,6 +1129,7 @@ int
 ks_memberships(const KsCall *call, KsMembership **members)
 {
 	const Rights *rights;
+	int			n = 0;
 
 	*members = NULL;
 	if (call->actor.source == KS_SOURCE_ANONYMOUS)
@@ -1088,6 +1139,9 @@ ks_memberships(const KsCall *call, KsMembership **members)
 		return 0;
 	*members = palloc_extended(Max(rights->n, 1) * sizeof(KsMembership), MCXT_ALLOC_HUGE);
 	for (int i = 0; i < rights->n; i++)
-		hand_out(&rights->members[i], &(*members)[i]);
-	return rights->n;
+	{
+		if (unless_deferred(&rights->members[i]) != NULL)
+			hand_out(&rights->members[i], &(*members)[n++]);
+	}
+	return n;
 }

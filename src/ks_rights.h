@@ -139,6 +139,10 @@ extern void ks_require_usable(const KsMembership *member);
 extern bool ks_parse_workspace(const text *workspace, uint8 id[KS_ID_LEN],
 							   char slug[KS_SLUG_MAX + 1]);
 
+/* A membership that this transaction has given its own caller gives nothing
+ * before it commits. */
+extern void ks_rights_defer(const uint8 workspace[KS_ID_LEN]);
+
 /* Makes every backend read a table's rights again. */
 extern void ks_rights_changed(Oid relation);
 

@@ -167,6 +167,8 @@ api_key_fields(KsFields *f, uint8 *buf, const KsApiKeyRow *k)
 	ks_fields_begin(f, buf, MAC_INPUT_MAX, "keystone row api key v1");
 	ks_fields_uuid(f, k->workspace);
 	ks_fields_uuid(f, k->id);
+	ks_fields_text(f, k->name);
+	ks_fields_text(f, k->prefix);
 	ks_fields_text(f, k->role);
 	list_fields(f, &k->environments);
 	list_fields(f, &k->providers);
@@ -194,6 +196,7 @@ invitation_fields(KsFields *f, uint8 *buf, const KsInvitationRow *i)
 	ks_fields_begin(f, buf, MAC_INPUT_MAX, "keystone row invitation v1");
 	ks_fields_uuid(f, i->workspace);
 	ks_fields_uuid(f, i->id);
+	ks_fields_text(f, i->email);
 	ks_fields_text(f, i->role);
 	ks_fields_bytes(f, i->token_mac, KS_DIGEST_LEN);
 	ks_fields_uuid(f, i->invited_by);
@@ -369,17 +372,19 @@ ks_api_key_read(const KsSpi *spi, uint64 row, int first, KsApiKeyRow *found)
 	memset(found, 0, sizeof(*found));
 	(void) ks_col_uuid(row, first, found->workspace);
 	(void) ks_col_uuid(row, first + 1, found->id);
-	found->role = ks_col_text(spi, row, first + 2);
-	lists_good = read_name_list(spi, row, first + 3, &found->environments) &&
-		read_name_list(spi, row, first + 4, &found->providers);
-	(void) ks_col_uuid(row, first + 5, found->creator);
-	(void) ks_col_time(row, first + 6, &found->updated_at);
-	found->expires = ks_col_time(row, first + 7, &found->expires_at);
-	found->revoked = ks_col_time(row, first + 8, &found->revoked_at);
+	found->name = ks_col_text(spi, row, first + 2);
+	found->prefix = ks_col_text(spi, row, first + 3);
+	found->role = ks_col_text(spi, row, first + 4);
+	lists_good = read_name_list(spi, row, first + 5, &found->environments) &&
+		read_name_list(spi, row, first + 6, &found->providers);
+	(void) ks_col_uuid(row, first + 7, found->creator);
+	(void) ks_col_time(row, first + 8, &found->updated_at);
+	found->expires = ks_col_time(row, first + 9, &found->expires_at);
+	found->revoked = ks_col_time(row, first + 10, &found->revoked_at);
 	if (!lists_good)
 		return false;
 	api_key_fields(&fields, buf, found);
-	return mac_is_valid(spi, row, first + 9, &fields);
+	return mac_is_valid(spi, row, first + 11, &fields);
 }
 
 /* Copies a column of a digest's length; another length leaves zeros. */
@@ -419,15 +424,16 @@ ks_invitation_read(const KsSpi *spi, uint64 row, int first, KsInvitationRow *inv
 	memset(invitation, 0, sizeof(*invitation));
 	(void) ks_col_uuid(row, first, invitation->workspace);
 	(void) ks_col_uuid(row, first + 1, invitation->id);
-	invitation->role = ks_col_text(spi, row, first + 2);
-	read_digest(spi, row, first + 3, invitation->token_mac);
-	(void) ks_col_uuid(row, first + 4, invitation->invited_by);
-	(void) ks_col_time(row, first + 5, &invitation->expires_at);
-	invitation->accepted = ks_col_time(row, first + 6, &invitation->accepted_at);
-	(void) ks_col_uuid(row, first + 7, invitation->accepted_by);
-	invitation->cancelled = ks_col_time(row, first + 8, &invitation->cancelled_at);
+	invitation->email = ks_col_text(spi, row, first + 2);
+	invitation->role = ks_col_text(spi, row, first + 3);
+	read_digest(spi, row, first + 4, invitation->token_mac);
+	(void) ks_col_uuid(row, first + 5, invitation->invited_by);
+	(void) ks_col_time(row, first + 6, &invitation->expires_at);
+	invitation->accepted = ks_col_time(row, first + 7, &invitation->accepted_at);
+	(void) ks_col_uuid(row, first + 8, invitation->accepted_by);
+	invitation->cancelled = ks_col_time(row, first + 9, &invitation->cancelled_at);
 	invitation_fields(&fields, buf, invitation);
-	return mac_is_valid(spi, row, first + 9, &fields);
+	return mac_is_valid(spi, row, first + 10, &fields);
 }
 
 bool

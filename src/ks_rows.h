@@ -97,6 +97,8 @@ typedef struct KsApiKeyRow
 {
 	uint8		workspace[KS_ID_LEN];
 	uint8		id[KS_ID_LEN];
+	const char *name;
+	const char *prefix;			/* of the newest secret */
 	const char *role;
 	KsNameList	environments;
 	KsNameList	providers;
@@ -124,6 +126,7 @@ typedef struct KsInvitationRow
 {
 	uint8		workspace[KS_ID_LEN];
 	uint8		id[KS_ID_LEN];
+	const char *email;
 	const char *role;
 	uint8		token_mac[KS_DIGEST_LEN];
 	uint8		invited_by[KS_ID_LEN];
@@ -165,14 +168,14 @@ typedef struct KsShareRow
 #define KS_EXTERNAL_COLUMNS		"e.principal_id, e.external_id, e.row_mac"
 #define KS_EXTERNAL_COLUMNS_N	3
 #define KS_API_KEY_COLUMNS \
-	"k.workspace_id, k.id, k.role, k.environments, k.providers, k.created_by, k.updated_at, k.expires_at, k.revoked_at, k.row_mac"
-#define KS_API_KEY_COLUMNS_N	10
+	"k.workspace_id, k.id, k.name, k.prefix, k.role, k.environments, k.providers, k.created_by, k.updated_at, k.expires_at, k.revoked_at, k.row_mac"
+#define KS_API_KEY_COLUMNS_N	12
 #define KS_KEY_SECRET_COLUMNS \
 	"s.workspace_id, s.prefix, s.key_id, s.secret_mac, s.created_at, s.valid_until, s.row_mac"
 #define KS_KEY_SECRET_COLUMNS_N	7
 #define KS_INVITATION_COLUMNS \
-	"i.workspace_id, i.id, i.role, i.token_mac, i.invited_by, i.expires_at, i.accepted_at, i.accepted_by, i.cancelled_at, i.row_mac"
-#define KS_INVITATION_COLUMNS_N 10
+	"i.workspace_id, i.id, i.email, i.role, i.token_mac, i.invited_by, i.expires_at, i.accepted_at, i.accepted_by, i.cancelled_at, i.row_mac"
+#define KS_INVITATION_COLUMNS_N 11
 #define KS_SHARE_COLUMNS \
 	"c.workspace_id, c.credential_id, c.grantee, c.owner, c.until, c.updated_at, c.revoked_at, c.row_mac"
 #define KS_SHARE_COLUMNS_N		8

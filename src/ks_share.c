@@ -46,16 +46,58 @@ ks_share_put(const KsCredential *credential, const uint8 grantee[KS_ID_LEN], boo
 	ks_spi_end(&spi);
 }
 
+/* Writes a share that was read as over: one that is not valid gives nothing,
+ * and is over all the same. */
+static void
+end_share(KsShareRow *row)
+{
+	static KsPlan end = {.sql =
+		"UPDATE keystone.credential_shares SET updated_at = $4, revoked_at = $4, row_mac = $5"
+		" WHERE workspace_id = $1 AND credential_id = $2 AND grantee = $3"
+	};
+	KsArgs		args = {0};
+
+	row->revoked = true;
+	row->updated_at = row->revoked_at = GetCurrentTimestamp();
+	ks_arg_uuid(&args, row->workspace);
+	ks_arg_uuid(&args, row->credential);
+	ks_arg_uuid(&args, row->grantee);
+	ks_arg_time(&args, true, row->updated_at);
+	ks_share_add_mac(&args, row);
+	(void) ks_spi_write(&end, &args);
+}
+
+void
+ks_share_end_all(const uint8 workspace[KS_ID_LEN], const uint8 principal[KS_ID_LEN])
+{
+	static KsPlan find = {.sql =
+		"SELECT " KS_SHARE_COLUMNS " FROM keystone.credential_shares c"
+		" WHERE c.workspace_id = $1 AND (c.grantee = $2 OR c.owner = $2) AND c.revoked_at IS NULL"
+		" ORDER BY c.credential_id, c.grantee"
+	};
+	KsArgs		args = {0};
+	KsShareRow *rows;
+	KsSpi		spi;
+	uint64		n;
+
+	ks_spi_begin_write(&spi);
+	ks_arg_uuid(&args, workspace);
+	ks_arg_uuid(&args, principal);
+	n = ks_spi_read(&find, &args);
+	rows = palloc(Max(n, 1) * sizeof(KsShareRow));
+	for (uint64 i = 0; i < n; i++)
+		(void) ks_share_read(&spi, i, 1, &rows[i]);
+	for (uint64 i = 0; i < n; i++)
+		end_share(&rows[i]);
+	ks_spi_end(&spi);
+}
+
 bool
 ks_share_end(const KsCredential *credential, const uint8 grantee[KS_ID_LEN])
 {
 	static KsPlan find = {.sql =
 		"SELECT " KS_SHARE_COLUMNS " FROM keystone.credential_shares c"
 		" WHERE c.workspace_id = $1 AND c.credential_id = $2 AND c.grantee = $3 AND c.revoked_at IS NULL"
-	};
-	static KsPlan end = {.sql =
-		"UPDATE keystone.credential_shares SET updated_at = $4, revoked_at = $4, row_mac = $5"
-		" WHERE workspace_id = $1 AND credential_id = $2 AND grantee = $3"
 	};
 	KsShareRow	row;
 	KsArgs		args = {0};
@@ -69,13 +111,8 @@ ks_share_end(const KsCredential *credential, const uint8 grantee[KS_ID_LEN])
 	found = ks_spi_read(&find, &args) == 1;
 	if (found)
 	{
-		/* One that is not valid gives nothing, and is over all the same. */
 		(void) ks_share_read(&spi, 0, 1, &row);
-		row.revoked = true;
-		row.updated_at = row.revoked_at = GetCurrentTimestamp();
-		ks_arg_time(&args, true, row.updated_at);
-		ks_share_add_mac(&args, &row);
-		(void) ks_spi_write(&end, &args);
+		end_share(&row);
 	}
 	ks_spi_end(&spi);
 	return found;

@@ -23,4 +23,7 @@ extern void ks_share_put(const KsCredential *credential, const uint8 grantee[KS_
  * with the grantee.  PT423 when sealed. */
 extern bool ks_share_end(const KsCredential *credential, const uint8 grantee[KS_ID_LEN]);
 
+/* Takes back all that is shared with a principal, or by it, in a workspace. */
+extern void ks_share_end_all(const uint8 workspace[KS_ID_LEN], const uint8 principal[KS_ID_LEN]);
+
 #endif							/* KS_SHARE_H */

@@ -275,10 +275,12 @@ KsPrincipalState
 ks_tenant_bury_principal(const uint8 principal[KS_ID_LEN])
 {
 	KsPrincipalRow row = {.kind = "user", .disabled = true};
-	KsPrincipalState state = ks_tenant_set_disabled(principal, true);
+	const char *kind;
+	KsPrincipalState state = ks_principal_state(principal, &kind);
 
+	/* The uuid of a user may be a service's by chance, or by intent. */
 	if (state != KS_PRINCIPAL_ABSENT)
-		return state;
+		return kind != NULL && strcmp(kind, "user") == 0 ? ks_tenant_set_disabled(principal, true) : state;
 	memcpy(row.id, principal, KS_ID_LEN);
 	row.disabled_at = GetCurrentTimestamp();
 	if (insert_principal(&row, "deleted user"))
@@ -399,22 +401,28 @@ void
 ks_tenant_lock_membership(const KsCall *call, const text *workspace, uint8 named[KS_ID_LEN],
 						  KsMembership *member)
 {
+	KsWorkspaceRow row;
+
 	ks_membership(call, workspace, member);
 	memcpy(named, member->workspace, KS_ID_LEN);
 	ks_tenant_lock(named);
 	if (!ks_membership_of(call, named, member))
 		ks_error_not_found(NULL);
+	if (ks_tenant_read_workspace(named, &row) && row.purged)
+		ks_error_denied("the workspace was offboarded and purged", NULL);
 }
 
-/* Whether a row of a member joined with its principal counts. */
+/* Whether a row of a member joined with its principal is valid, and counts. */
 static bool
-counts_as_member(const KsSpi *spi, uint64 i, KsMemberRow *member)
+is_valid_member(const KsSpi *spi, uint64 i, KsMemberRow *member, bool *counts)
 {
 	KsPrincipalRow principal;
 	bool		member_valid = ks_member_read(spi, i, 1, member);
 	bool		principal_valid = ks_principal_read(spi, i, 1 + KS_MEMBER_COLUMNS_N, &principal);
+	bool		valid = member_valid && principal_valid && !member->removed;
 
-	return member_valid && principal_valid && !principal.disabled && !member->removed;
+	*counts = valid && !principal.disabled;
+	return valid;
 }
 
 void
@@ -438,13 +446,15 @@ ks_tenant_get_member(const uint8 workspace[KS_ID_LEN], const uint8 principal[KS_
 	for (uint64 i = 0; i < rows; i++)
 	{
 		KsMemberRow row;
-		bool		counts = counts_as_member(&spi, i, &row);
+		bool		counts;
+		bool		valid = is_valid_member(&spi, i, &row, &counts);
 
 		if (counts && strcmp(row.role, "owner") == 0)
 			found->owners++;
 		if (memcmp(row.principal, principal, KS_ID_LEN) == 0)
 		{
 			found->present = true;
+			found->valid = valid;
 			found->counts = counts;
 			found->role = row.role;
 		}

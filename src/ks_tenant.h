@@ -103,7 +103,8 @@ extern void ks_tenant_lock_membership(const KsCall *call, const text *workspace,
 typedef struct KsMember
 {
 	bool		present;		/* there is a row, and it is no tombstone */
-	bool		counts;			/* it is valid, and so is its principal */
+	bool		valid;			/* so is its HMAC, and that of its principal */
+	bool		counts;			/* it is valid, and its principal not disabled */
 	const char *role;			/* palloc'd; what the row says */
 	int			owners;			/* of the workspace, of those that count */
 } KsMember;

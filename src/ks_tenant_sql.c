@@ -81,8 +81,8 @@ register_principal(FunctionCallInfo fcinfo, KsVerb *verb)
 		ks_error_denied("permission denied",
 						"This needs the profile admin; holders of workspace may register a service without id, role and external id.");
 	/* The id of a token's principal can be computed before it first appears. */
-	if (id != NULL && principal.db_role != NULL && !superuser_arg(verb->call.actor.role))
-		ks_error_denied("permission denied", "Only a superuser binds a database role to an id of its choice.");
+	if (id != NULL && (principal.db_role != NULL || external_id != NULL) && !superuser_arg(verb->call.actor.role))
+		ks_error_denied("permission denied", "Only a superuser binds a database role or an external id to an id of its choice.");
 	if (principal.db_role != NULL)
 		check_role_exists("db_role", principal.db_role);
 	if (id != NULL && is_nil(id))

@@ -43,7 +43,7 @@ COMMENT ON COLUMN keystone_private.api_keys.created_at IS 'when it was made';
 COMMENT ON COLUMN keystone_private.api_keys.updated_at IS 'when it was changed last';
 COMMENT ON COLUMN keystone_private.api_keys.expires_at IS 'from then on it is worth nothing; NULL for never';
 COMMENT ON COLUMN keystone_private.api_keys.revoked_at IS 'when it was revoked; the row stays as a tombstone';
-COMMENT ON COLUMN keystone_private.api_keys.row_mac IS 'HMAC-SHA-256 over workspace_id, id, role, environments, providers, created_by, updated_at, expires_at and revoked_at';
+COMMENT ON COLUMN keystone_private.api_keys.row_mac IS 'HMAC-SHA-256 over workspace_id, id, name, prefix, role, environments, providers, created_by, updated_at, expires_at and revoked_at';
 
 CREATE TABLE keystone_private.api_key_secrets (
 	workspace_id	uuid NOT NULL,
@@ -102,7 +102,7 @@ COMMENT ON COLUMN keystone.invitations.expires_at IS 'until then it can be accep
 COMMENT ON COLUMN keystone.invitations.accepted_at IS 'when it was accepted; it can be once';
 COMMENT ON COLUMN keystone.invitations.accepted_by IS 'the principal who accepted it';
 COMMENT ON COLUMN keystone.invitations.cancelled_at IS 'when it was taken back';
-COMMENT ON COLUMN keystone.invitations.row_mac IS 'HMAC-SHA-256 over workspace_id, id, role, token_mac, invited_by, expires_at, accepted_at, accepted_by and cancelled_at';
+COMMENT ON COLUMN keystone.invitations.row_mac IS 'HMAC-SHA-256 over workspace_id, id, email, role, token_mac, invited_by, expires_at, accepted_at, accepted_by and cancelled_at';
 
 CREATE TABLE keystone.credential_shares (
 	workspace_id	uuid NOT NULL,

@@ -20,13 +20,18 @@ SELECT pg_temp.do_as('ks_owner', $$SELECT id FROM keystone.rotate_api_key('acme'
 SELECT pg_temp.do_as('ks_operator', format('SELECT keystone.share_credential(%L, %L, clock_timestamp() + %L::interval)', pg_temp.credential('operators-own'), pg_temp.principal('ks_service'), '0.3 s'));
 SELECT pg_temp.do_as('ks_viewer', format('SELECT keystone.share_credential(%L, %L)', pg_temp.credential('viewers-own'), pg_temp.principal('ks_grantee')));
 SELECT pg_temp.do_as('ks_viewer', format('SELECT keystone.unshare_credential(%L, %L)', pg_temp.credential('viewers-own'), pg_temp.principal('ks_grantee')));
+-- Invitations are into another workspace: one that was joined gives nothing to
+-- the transaction that did.
+SELECT pg_temp.do_as('ks_owner', $$SELECT keystone.create_workspace('joined')$$);
+SELECT pg_temp.do_as('ks_owner', format('SELECT keystone.add_member(%L, %L, %L)', 'joined', pg_temp.principal('ks_admin'), 'admin'));
 CREATE TEMP TABLE invited AS
-	SELECT w AS what, pg_temp.do_as('ks_owner', format('SELECT keystone.invite_member(%L, %L, %L, clock_timestamp() + %L::interval)', 'acme', w || '@example.com', 'viewer', lasts)) AS token
-	FROM (VALUES ('used', '1 day'), ('expired', '0.3 s'), ('cancelled', '1 day'), ('open', '1 day'), ('other', '1 day')) i (w, lasts);
+	SELECT w AS what, pg_temp.do_as('ks_owner', format('SELECT keystone.invite_member(%L, %L, %L, clock_timestamp() + %L::interval)', 'joined', w || '@example.com', 'viewer', lasts)) AS token
+	FROM (VALUES ('used', '1 day'), ('expired', '0.3 s'), ('cancelled', '1 day'), ('open', '1 day'), ('other', '1 day'), ('once', '1 day')) i (w, lasts);
 GRANT SELECT ON invited TO PUBLIC;
+SELECT pg_temp.do_as('ks_owner', $$SELECT keystone.cancel_invitation('joined', 'cancelled@example.com')$$);
 SELECT pg_temp.do_as('ks_helper', (SELECT format('SELECT keystone.accept_invitation(%L)', token) FROM invited WHERE what = 'used'));
+SELECT pg_temp.do_as('ks_owner', format('SELECT keystone.add_member(%L, %L, %L)', 'acme', pg_temp.principal('ks_helper'), 'viewer'));
 SELECT pg_temp.do_as('ks_owner', format('SELECT keystone.remove_member(%L, %L)', 'acme', pg_temp.principal('ks_helper')));
-SELECT pg_temp.do_as('ks_owner', $$SELECT keystone.cancel_invitation('acme', 'cancelled@example.com')$$);
 CREATE ROLE ks_disabled LOGIN;
 CREATE ROLE ks_revoked LOGIN;
 SELECT keystone.grant_access('ks_disabled', 'client'), keystone.grant_access('ks_revoked', 'client'), keystone.grant_access('ks_revoked', 'admin');
@@ -57,6 +62,11 @@ BEGIN
 	END LOOP;
 	RETURN what;
 END
+$$;
+-- Statements that give two keys each other's name, of which each is unique.
+CREATE FUNCTION pg_temp.exchange(a text, b text) RETURNS text LANGUAGE sql AS $$
+	SELECT format('UPDATE keystone_private.api_keys SET name = name || id WHERE id IN (%L, %L); UPDATE keystone_private.api_keys k SET name = replace(o.name, o.id::text, '''') FROM keystone_private.api_keys o
+		WHERE k.id IN (%1$L, %2$L) AND o.id IN (%1$L, %2$L) AND k.id <> o.id', a, b)
 $$;
 CREATE TEMP TABLE tampering (place int GENERATED ALWAYS AS IDENTITY, what text, changed text, statement text, who text, query text, gets text);
 INSERT INTO tampering (what, changed, statement, who, query, gets) VALUES
@@ -99,6 +109,9 @@ INSERT INTO tampering (what, changed, statement, who, query, gets) VALUES
 	('a key''s role edited', 'api_keys {acme}/{key_viewer}', $$UPDATE keystone_private.api_keys SET role = 'admin' WHERE id = '{key_viewer}'$$, 'key_viewer', $$SELECT keystone.reveal('acme', 'acme-shared')$$, '42501'),
 	('a key''s role exchanged with its MAC', 'api_keys {acme}/{key_viewer}', $$UPDATE keystone_private.api_keys k SET role = o.role, updated_at = o.updated_at, row_mac = o.row_mac FROM keystone_private.api_keys o WHERE k.id = '{key_viewer}' AND o.id = '{key_admin}'$$,
 		'key_viewer', $$SELECT keystone.reveal('acme', 'acme-shared')$$, '42501'),
+	('the names of two keys exchanged', 'api_keys {acme}/{key_viewer}', pg_temp.exchange('{key_admin}', '{key_viewer}'), 'key_viewer', $$SELECT count(*) FROM keystone.credentials$$, '42501'),
+	('the same, the other one', 'api_keys {acme}/{key_admin}', pg_temp.exchange('{key_admin}', '{key_viewer}'), 'key_admin', $$SELECT keystone.reveal('acme', 'acme-shared')$$, '42501'),
+	('a key''s prefix edited', 'api_keys {acme}/{key_admin}', $$UPDATE keystone_private.api_keys SET prefix = '00112233aabb' WHERE id = '{key_admin}'$$, 'key_admin', $$SELECT keystone.reveal('acme', 'acme-shared')$$, '42501'),
 	('a key''s environments edited', 'api_keys {acme}/{key_limited}', $$UPDATE keystone_private.api_keys SET environments = NULL WHERE id = '{key_limited}'$$, 'key_limited', $$SELECT keystone.reveal('acme', 'acme-shared')$$, '42501'),
 	('a key''s environments emptied', 'api_keys {acme}/{key_limited}', $$UPDATE keystone_private.api_keys SET environments = '{}' WHERE id = '{key_limited}'$$, 'key_limited', $$SELECT keystone.reveal('acme', 'prod-cohere', 'prod')$$, '42501'),
 	('a key''s environments with a NULL', 'api_keys {acme}/{key_limited}', $$UPDATE keystone_private.api_keys SET environments = '{prod,NULL}' WHERE id = '{key_limited}'$$, 'key_limited', $$SELECT keystone.reveal('acme', 'prod-cohere', 'prod')$$, '42501'),
@@ -123,12 +136,13 @@ INSERT INTO tampering (what, changed, statement, who, query, gets) VALUES
 		'key_as_admin', $$SELECT keystone.reveal('acme', 'acme-shared')$$, '42501'),
 	('a secret''s prefix edited', 'api_key_secrets {acme}/00112233aabb', $$UPDATE keystone_private.api_key_secrets SET prefix = '00112233aabb' WHERE prefix = '{prefix_admin}'$$, 'key_admin', $$SELECT keystone.reveal('acme', 'acme-shared')$$, '42501'),
 	-- invitations
-	('an invitation''s role edited', 'invitations {acme}/', $$UPDATE keystone.invitations SET role = 'admin' WHERE email = 'open@example.com'$$, 'ks_worker', $$SELECT keystone.accept_invitation((SELECT token FROM pg_temp.invited WHERE what = 'open'))$$, 'PT404'),
-	('an expired invitation prolonged', 'invitations {acme}/', $$UPDATE keystone.invitations SET expires_at = now() + interval '1 day' WHERE email = 'expired@example.com'$$, 'ks_worker', $$SELECT keystone.accept_invitation((SELECT token FROM pg_temp.invited WHERE what = 'expired'))$$, 'PT404'),
-	('a used invitation made new', 'invitations {acme}/', $$UPDATE keystone.invitations SET accepted_at = NULL, accepted_by = NULL WHERE email = 'used@example.com'$$, 'ks_worker', $$SELECT keystone.accept_invitation((SELECT token FROM pg_temp.invited WHERE what = 'used'))$$, 'PT404'),
-	('a cancelled invitation made new', 'invitations {acme}/', $$UPDATE keystone.invitations SET cancelled_at = NULL WHERE email = 'cancelled@example.com'$$, 'ks_worker', $$SELECT keystone.accept_invitation((SELECT token FROM pg_temp.invited WHERE what = 'cancelled'))$$, 'PT404'),
-	('an invitation of somebody else', 'invitations {acme}/', $$UPDATE keystone.invitations SET invited_by = '{ks_admin}' WHERE email = 'open@example.com'$$, 'ks_worker', $$SELECT keystone.accept_invitation((SELECT token FROM pg_temp.invited WHERE what = 'open'))$$, 'PT404'),
-	('an invitation with another''s token', 'invitations {acme}/', $$WITH gone AS (UPDATE keystone.invitations SET token_mac = '\x00' WHERE email = 'other@example.com' RETURNING (SELECT i.token_mac FROM keystone.invitations i WHERE i.email = 'other@example.com') AS token_mac)
+	('an invitation''s role edited', 'invitations {joined}/', $$UPDATE keystone.invitations SET role = 'admin' WHERE email = 'open@example.com'$$, 'ks_worker', $$SELECT keystone.accept_invitation((SELECT token FROM pg_temp.invited WHERE what = 'open'))$$, 'PT404'),
+	('an invitation''s address edited', 'invitations {joined}/', $$UPDATE keystone.invitations SET email = 'worker@example.com' WHERE email = 'open@example.com'$$, 'ks_worker', $$SELECT keystone.accept_invitation((SELECT token FROM pg_temp.invited WHERE what = 'open'))$$, 'PT404'),
+	('an expired invitation prolonged', 'invitations {joined}/', $$UPDATE keystone.invitations SET expires_at = now() + interval '1 day' WHERE email = 'expired@example.com'$$, 'ks_worker', $$SELECT keystone.accept_invitation((SELECT token FROM pg_temp.invited WHERE what = 'expired'))$$, 'PT404'),
+	('a used invitation made new', 'invitations {joined}/', $$UPDATE keystone.invitations SET accepted_at = NULL, accepted_by = NULL WHERE email = 'used@example.com'$$, 'ks_worker', $$SELECT keystone.accept_invitation((SELECT token FROM pg_temp.invited WHERE what = 'used'))$$, 'PT404'),
+	('a cancelled invitation made new', 'invitations {joined}/', $$UPDATE keystone.invitations SET cancelled_at = NULL WHERE email = 'cancelled@example.com'$$, 'ks_worker', $$SELECT keystone.accept_invitation((SELECT token FROM pg_temp.invited WHERE what = 'cancelled'))$$, 'PT404'),
+	('an invitation of somebody else', 'invitations {joined}/', $$UPDATE keystone.invitations SET invited_by = '{ks_admin}' WHERE email = 'open@example.com'$$, 'ks_worker', $$SELECT keystone.accept_invitation((SELECT token FROM pg_temp.invited WHERE what = 'open'))$$, 'PT404'),
+	('an invitation with another''s token', 'invitations {joined}/', $$WITH gone AS (UPDATE keystone.invitations SET token_mac = '\x00' WHERE email = 'other@example.com' RETURNING (SELECT i.token_mac FROM keystone.invitations i WHERE i.email = 'other@example.com') AS token_mac)
 		UPDATE keystone.invitations i SET token_mac = gone.token_mac || ''::bytea FROM gone WHERE i.email = 'expired@example.com'$$, 'ks_worker', $$SELECT keystone.accept_invitation((SELECT token FROM pg_temp.invited WHERE what = 'other'))$$, 'PT404'),
 	('an invitation into another workspace', 'invitations {globex}/', $$UPDATE keystone.invitations SET workspace_id = '{globex}' WHERE email = 'open@example.com'$$, 'ks_worker', $$SELECT keystone.accept_invitation((SELECT token FROM pg_temp.invited WHERE what = 'open'))$$, 'PT404'),
 	-- shares
@@ -180,7 +194,7 @@ $$;
 UPDATE tampering SET statement = pg_temp.fill(statement), changed = pg_temp.fill(changed);
 \o
 
-SELECT plan((SELECT 3 * count(*)::int FROM tampering) + 9);
+SELECT plan((SELECT 3 * count(*)::int FROM tampering) + 10);
 
 SELECT is(pg_temp.forged(), 0, 'to begin with, no row is forged');
 SELECT is(pg_temp.value_as('key_admin', $$SELECT keystone.reveal('acme', 'acme-shared')$$), 'value of acme-shared, which is long', 'a key that is good');
@@ -188,8 +202,8 @@ SELECT is(pg_temp.value_as('key_revoked', $$SELECT keystone.reveal('acme', 'acme
 SELECT is(pg_temp.value_as('key_expired', $$SELECT keystone.reveal('acme', 'acme-shared')$$), '42501', 'I4 a key that has expired');
 SELECT is(pg_temp.value_as('key_rotated', $$SELECT keystone.reveal('acme', 'acme-shared')$$), '42501', 'I4 the former secret of a key');
 SELECT is(pg_temp.value_as('key_as_admin', $$SELECT keystone.reveal('acme', 'acme-shared')$$), '42501', 'I4 a secret under another prefix');
-SELECT is(pg_temp.value_as('ks_worker', $$SELECT keystone.accept_invitation((SELECT token FROM pg_temp.invited WHERE what = 'open')) = keystone.accept_invitation((SELECT token FROM pg_temp.invited WHERE what = 'open'))$$), 'PT404', 'I4 an invitation is good once');
-SELECT is(pg_temp.value_as('ks_worker', $$SELECT keystone.accept_invitation((SELECT token FROM pg_temp.invited WHERE what = 'open')) IS NOT NULL$$), 'true', 'which it is');
+SELECT is(pg_temp.value_as('ks_worker', $$SELECT keystone.accept_invitation((SELECT token FROM pg_temp.invited WHERE what = 'once')) = keystone.accept_invitation((SELECT token FROM pg_temp.invited WHERE what = 'once'))$$), 'PT404', 'I4 an invitation is good once');
+SELECT is(pg_temp.value_as('ks_worker', $$SELECT keystone.accept_invitation((SELECT token FROM pg_temp.invited WHERE what = 'once')) IS NOT NULL$$), 'true', 'which it is');
 SELECT is((SELECT count(*) FROM tampering WHERE statement ~ '\{[a-z_]+[-}]' OR changed ~ '[{}]'), 0::bigint, 'the statements are whole');
 
 -- After many wrong tokens they get PT429, which a valid one never does.
@@ -197,5 +211,6 @@ SELECT is(format('%s, %s', replace(r.got, 'PT429', '42501'), CASE WHEN r.named T
 FROM tampering t CROSS JOIN unnest(ARRAY['dba', 'replica', 'triggers off']) w (way) CROSS JOIN LATERAL pg_temp.tamper(t, w.way) r
 ORDER BY t.place, w.way;
 
+SELECT is(pg_temp.value_as('key_admin', $$SELECT keystone.reveal('acme', 'acme-shared')$$), 'value of acme-shared, which is long', 'and afterwards a key is as good as before');
 SELECT * FROM finish();
 ROLLBACK;

@@ -47,6 +47,8 @@ DECLARE
 BEGIN
 	BEGIN
 		PERFORM set_config('search_path', path, true);
+		-- what is joined gives nothing before the transaction commits
+		PERFORM pg_temp.do_as('ks_owner', 'SELECT keystone.create_workspace(''joined'')');
 		result := pg_catalog.concat_ws(' ',
 			pg_temp.do_as('ks_owner', 'SELECT action FROM keystone.store(''acme'', ''new'', ''{"a": "first"}'', provider => ''aws'', metadata => ''{"a": {"b": 1}}'')'),
 			pg_temp.do_as('ks_owner', 'SELECT action FROM keystone.store(''acme'', ''NEW'', ''{"a": "second"}'')'),
@@ -77,7 +79,7 @@ BEGIN
 			pg_temp.do_as('ks_viewer', pg_catalog.format('SELECT keystone.unshare_credential(%L, %L)::pg_catalog.text', pg_temp.credential('viewers-own'), pg_temp.principal('ks_grantee'))),
 			pg_temp.value_as('ks_grantee', pg_catalog.format('SELECT keystone.reveal_by_id(%L)', pg_temp.credential('viewers-own'))),
 			pg_temp.do_as('ks_grantee', 'SELECT pg_catalog.count(*) FROM keystone.credential_shares'),
-			pg_temp.do_as('ks_worker', pg_catalog.format('SELECT keystone.accept_invitation(%L) IS NOT NULL', pg_temp.do_as('ks_owner', 'SELECT keystone.invite_member(''acme'', ''worker@example.com'', ''operator'')'))),
+			pg_temp.do_as('ks_worker', pg_catalog.format('SELECT keystone.accept_invitation(%L) IS NOT NULL', pg_temp.do_as('ks_owner', 'SELECT keystone.invite_member(''joined'', ''worker@example.com'', ''operator'')'))),
 			pg_temp.do_as('ks_admin', 'SELECT pg_catalog.count(*) FROM keystone.invitations'),
 			pg_temp.do_as('ks_worker', 'SELECT pg_catalog.count(*) FROM keystone.members'),
 			pg_temp.do_as('ks_dba', pg_catalog.format('SELECT keystone.disable_principal(%L)::pg_catalog.text', pg_temp.principal('ks_worker'))),
@@ -99,7 +101,7 @@ CREATE TEMP TABLE plain AS SELECT pg_temp.everything('pg_catalog') AS result;
 SELECT plan(27);
 
 SELECT is((SELECT result FROM plain),
-	'created rotated 3 4 first  {"a": {"b": 1, "c": 2}} new 4 1,1,2 2 PT404 42501 <null>  true true  7 prod-cohere PT404 value of prod-cohere, which is long PT404 value of operators-own, which is long  value of viewers-own, which is long  PT404 1 true 2 8  42501  42501  true,true,true on 8',
+	'created rotated 3 4 first  {"a": {"b": 1, "c": 2}} new 4 1,1,2 2 PT404 42501 <null>  true true  7 prod-cohere PT404 value of prod-cohere, which is long PT404 value of operators-own, which is long  value of viewers-own, which is long  PT404 1 true 1 1  42501  42501  true,true,true on 8',
 	'what all that gives under a plain search_path');
 SELECT is(pg_temp.everything('ks_evil, pg_catalog, public'), (SELECT result FROM plain), 'I4 operators, functions and types before pg_catalog change nothing');
 SELECT is(pg_temp.everything('ks_evil, public, pg_catalog'), (SELECT result FROM plain), 'I4 nor with pg_catalog last');

@@ -192,8 +192,22 @@ query('SELECT keystone_private.audit_flush()');
 is(query(qq{SELECT string_agg(action || ' ' || n, ', ' ORDER BY action) FROM (SELECT action, count(*) AS n FROM keystone.audit_log
 	WHERE workspace = 'now' AND at > (SELECT max(at) FROM keystone.audit_log WHERE workspace = 'now' AND action = 'workspace.offboard') GROUP BY 1) a}),
 	'credential.destroy 250, key.shred 1, workspace.purge 1', 'all of it is in the log');
-is($node->psql_err('postgres', q{SELECT keystone.cancel_offboarding('now')}, @as_app), 'PT404', 'what is purged does not come back');
+is($node->psql_err('postgres', q{SELECT keystone.cancel_offboarding('now')}, @as_app), '42501', 'what is purged does not come back');
 is($node->psql_err('postgres', q{SELECT keystone.store('now', 'new', 'v')}, @as_app), '42501', 'nor is it used again');
+foreach my $change (
+	qq{add_member('now', (SELECT id FROM keystone.principals WHERE db_role = 'app'), 'owner')},
+	q{set_member_role('now', keystone.current_principal(), 'owner')},
+	q{remove_member('now', keystone.current_principal())},
+	q{invite_member('now', 'x@example.com', 'viewer')},
+	q{cancel_invitation('now', 'x@example.com')},
+	q{create_api_key('now', 'x')},
+	q{rotate_api_key('now', 'x')},
+	q{revoke_api_key('now', 'x')})
+{
+	my $stderr = '';
+	$node->psql('postgres', "SELECT keystone.$change", stderr => \$stderr, @as_app);
+	like($stderr, qr/ERROR:  the workspace was offboarded and purged/, "nor changed: $change");
+}
 query_as_app(q{SELECT keystone.cancel_offboarding('later')});
 is(query_as_app(q{SELECT keystone.reveal('later', 'c1')}), 'v', 'what is not, does');
 
@@ -220,6 +234,27 @@ foreach my $lock (
 	is(left($held), '0|0|0', 'as a whole');
 	unlike($node->log_since($from), qr/lock timeout/, 'no lock was waited for');
 }
+
+# Nor is it held up by as many as it looks at in one go: OFFBOARD_BATCH of
+# ks_housekeeper.c, of which some are locked and some are forged.
+my ($batch, $forged) = (100, 40);
+query_as_app("SELECT keystone.create_workspace('old-' || i), keystone.offboard_workspace('old-' || i, '4 seconds', 'old-' || i) FROM generate_series(1, $batch + $forged) i");
+my $olds = "slug ~ '^old-'";
+my $holder = $node->background_psql('postgres');
+$holder->query_safe("BEGIN; SELECT count(*) FROM (SELECT FROM keystone.workspaces WHERE $olds FOR NO KEY UPDATE) w");
+is(query("SELECT count(*) FROM keystone.workspaces WHERE $olds AND purged_at IS NULL"), $batch + $forged, 'more than a batch wait for their purge');
+$ws{last} = make_workspace('last', 1);
+offboard('last', '5 seconds');
+becomes(purged($ws{last}), 't', 'a workspace behind all that are locked is purged');
+# The forged ones are the first to be looked at.
+$holder->query_safe("UPDATE keystone.workspaces SET purge_after = purge_after - interval '1 hour' WHERE $olds; COMMIT");
+$holder->quit;
+$ws{forged} = make_workspace('forged', 1);
+offboard('forged', '0');
+becomes(purged($ws{forged}), 't', 'and so is one behind as many that are forged');
+stays("SELECT count(*) FROM keystone.workspaces WHERE $olds AND purged_at IS NOT NULL", 0, 'those are not');
+query("UPDATE keystone.workspaces SET purge_after = purge_after + interval '1 hour' WHERE $olds");
+becomes("SELECT count(*) FROM keystone.workspaces WHERE $olds AND purged_at IS NOT NULL", $batch + $forged, 'when they are as they were, they are');
 
 # What is stored while the time ends is destroyed, too.
 $ws{race} = make_workspace('race', 1);

@@ -241,8 +241,8 @@ accepted(hs256(), 'HS256 with a secret');
 accepted(token('HS256', undef, 'some-kid'), 'a key without a name fits any kid');
 refused(token('HS256', 'x' x 64), $forged, 'HS256 with another secret');
 refused(token('RS256', 'rsa'), $no_key, 'a secret verifies nothing but HS256');
-use_keys("$secret\r\nsomething else\n", 't|1 key');
-accepted(hs256(), 'the first line, without what ends it');
+use_keys("$secret\r\n\n", 't|1 key');
+accepted(hs256(), 'a line, without what ends it');
 use_keys($secret, 't|1 key');
 accepted(hs256(), 'a line without an end');
 accepted(raw_token('{"alg":"HS256"}', claims(), 'HS256'), 'without typ');
@@ -254,7 +254,7 @@ refused(raw_token('{"alg":"none"}', claims(), 'HS256'), q{the token's algorithm 
 refused(raw_token("{\"alg\":\"$_\"}", claims(), 'HS256'), q{the token's algorithm is not accepted}, "alg $_")
   foreach 'None', 'hs256', 'HS512', 'HS256 ', '';
 refused(raw_token('{"alg":["HS256"]}', claims(), 'HS256'), q{the token's algorithm is not accepted}, 'alg as an array');
-refused(raw_token('{}', claims(), 'HS256'), q{the token's algorithm is not accepted}, 'no alg');
+refused(raw_token('{"typ":"JWT"}', claims(), 'HS256'), q{the token's algorithm is not accepted}, 'no alg');
 refused(raw_token('{"alg":"HS256","alg":"HS256"}', claims(), 'HS256'), q{the token's header has a name twice}, 'alg twice');
 refused(raw_token('{"alg":"HS256","kid":"a","kid":"b"}', claims(), 'HS256'), q{the token's header has a name twice}, 'kid twice');
 refused(raw_token('{"alg":"HS256","kid":7}', claims(), 'HS256'), q{the token's kid is no text}, 'kid as a number');
@@ -262,8 +262,10 @@ refused(raw_token('{"alg":"HS256","crit":["exp"],"exp":1}', claims(), 'HS256'), 
 refused(raw_token('{"alg":"HS256","b64":false}', claims(), 'HS256'), 'the token has extensions that are not supported', 'b64');
 refused(raw_token('{"alg":"HS256","typ":"JOSE"}', claims(), 'HS256'), 'the token is of another type than JWT', 'another typ');
 refused(raw_token($_, claims(), 'HS256'), q{the token's header is no JSON object}, "header $_")
-  foreach '', 'null', '["alg"]', '{"alg":"HS256"', '{"alg":"HS256","x":"\u0000"}', "{\"alg\":\"HS256\",\"x\":\"\xff\"}",
+  foreach '{"alg":"HS256"', '{"alg"', '{"alg":"HS256"}}', '{"alg":"HS256","x":"\u0000"}', "{\"alg\":\"HS256\",\"x\":\"\xff\"}",
   '{"alg":"HS256","x":' . ('[' x 100) . (']' x 100) . '}';
+refused(raw_token($_, claims(), 'HS256'), q{the token's header does not begin with a name}, "header $_")
+  foreach '', 'null', '["alg"]', '{}', '{ "alg":"HS256"}', ' {"alg":"HS256"}', "\xef\xbb\xbf{\"alg\":\"HS256\"}";
 accepted(raw_token('{"alg":"HS256","jku":"https://evil.example.com","jwk":' . jwk('oct') . ',"x5c":[]}', claims(), 'HS256'),
 	'keys that a token brings are not looked at');
 
@@ -276,7 +278,7 @@ refused('', 'the token does not have three parts', 'nothing');
 refused("$parts[0].$parts[1].", $forged, 'without a signature');
 refused("$parts[0].$parts[1]." . substr($parts[2], 0, 40), $forged, 'a shorter signature');
 refused("$good=", q{the token's signature is no base64url}, 'padding');
-refused(" $good", q{the token's header is no base64url}, 'a blank in front');
+refused(" $good", q{the token's header does not begin with a name}, 'a blank in front');
 refused("$parts[0]." . encode_base64url(claims(sub => '"b0b00000-0000-4000-8000-00000000000b"')) . ".$parts[2]", $forged, 'another payload');
 refused('x' x 20000, 'the token is too long', 'a long text');
 refused(raw_token('{"alg":"HS256"}', $_, 'HS256'), q{the token's claims are no JSON object}, "claims $_") foreach '', '[]', '"x"', '{';
@@ -435,6 +437,9 @@ broken('65 keys', jwks((jwk('ed')) x 65), 'has more than 64 keys');
 broken('too long', jwks(jwk('rsa2')) . (' ' x 66000), 'is too long');
 broken('a secret of 31 characters', ('x' x 31) . "\n", "$unusable a secret needs at least 32 bytes");
 broken('an empty line', "\n$secret\n", 'begins with an empty line');
+broken('a second line', "$secret\n$_", 'has more than one line, and is no JWK Set') foreach "another\n", ' ', "\n\0";
+broken('a secret with a letter beyond ASCII', "schl\xc3\xbcssel$secret\n", 'is neither a JWK Set nor a secret');
+broken('a secret with a blank', $_, 'is neither a JWK Set nor a secret') foreach "secret $secret\n", " $secret\n", "$secret \n";
 broken('an escape that the launcher cannot read', jwks(jwk('rsa', kid => '"schl\u00fcssel"')),
 	'has an escape of a character beyond ASCII; write the character itself');
 broken('no UTF-8', '{"keys":[],"x":"' . "\xff" . '"}', 'is not UTF-8');
@@ -443,6 +448,8 @@ broken('no UTF-8', '{"keys":[],"x":"' . "\xff" . '"}', 'is not UTF-8');
 my $bare = join '', grep { !/-----/ } split /\n/, $pem;
 broken('a public key', $_, 'is neither a JWK Set nor a secret')
   foreach $pem, "$bare\n", '[' . jwk('rsa') . "]\n", "\xef\xbb\xbf" . jwk('rsa'), "https://auth.example.com/.well-known/jwks.json\n",
+  "jwks={'keys':[]}" . ('x' x 32), '# JWT secret of the project ' . ('x' x 32), 'AAAAC3NzaC1lZDI1NTE5AAAAI' . ('A' x 43), "secret of the\tproject" . ('x' x 32),
+  openssl('pkey', '-in', "$base/ec.pem", '-pubout', '-outform', 'DER'),
   "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n";
 
 # The file itself.
@@ -533,7 +540,11 @@ sub name_is
 name_is('Alice', name => '"Alice"', email => '"alice@example.com"', user_metadata => '{"full_name":"A."}');
 name_is('Alice A.', email => '"alice@example.com"', user_metadata => '{"name":"A.","full_name":"Alice A."}');
 name_is('A.', email => '"alice@example.com"', user_metadata => '{"name":"A.","full_name":7}');
-name_is('alice@example.com', email => '"alice@example.com"');
+name_is('', email => '"alice@example.com"');
+my $carol = 'ca201000-0000-4000-8000-00000000000c';
+my $carols = hs256(sub => "\"$carol\"", email => '"carol@example.com"');
+$node->safe_psql('postgres', "BEGIN; SELECT keystone.authenticate('$carols'); SELECT keystone.create_workspace('carols'); COMMIT", extra_params => [ '-U', 'authenticator' ]);
+is(query("SELECT display_name FROM keystone.principals WHERE id = '$carol'"), 'user ca201000', 'the address of a token is no name that others see');
 
 # The log says what happened, and shows no secret of it.
 my $log = slurp_file($node->logfile);

@@ -99,6 +99,10 @@ is(err(request($ana, q{SELECT keystone.reveal('acme', 'key')}), @as_gate), '4250
 is(err(request($dee, q{SELECT keystone.personal_workspace()}), @as_gate), '42501', 'nor does one that had no row');
 is(query("$rows = '$dee'"), 'deleted user|user||f', 'which has one now');
 
+query(q{GRANT TRUNCATE ON auth.users TO auth_admin});
+is(err(q{TRUNCATE auth.users}, @as_auth), '42501', 'nobody deletes users without that');
+like(query(q{SELECT ok, detail FROM keystone.health WHERE check_name = 'auth users'}), qr/^t\|/, 'health knows of the triggers');
+
 # Sealed, nothing can be written down: so the user stays.
 unlink $node->root_key_file or die $!;
 $node->restart;

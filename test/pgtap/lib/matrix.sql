@@ -154,9 +154,6 @@ INSERT INTO functions (name, args, needs, profiles) VALUES
 	('permitted_workspaces', $$'view'$$, 'nothing', '{client,auditor,admin,monitor,any}'),
 	('audit_public_keys', '', 'nothing', '{client,auditor,admin}'),
 	-- members, invitations, keys, providers
-	('add_member', $$'{w}', '{n}', 'viewer'$$, 'workspace', '{client}'),
-	('set_member_role', $$'{w}', '{m}', 'service'$$, 'workspace', '{client}'),
-	('invite_member', $$'{w}', 'another@example.com', 'viewer'$$, 'workspace', '{client}'),
 	('cancel_invitation', $$'{w}', 'guest@example.com'$$, 'workspace', '{client}'),
 	('update_workspace', $$'{w}', '{"display_name": "x"}'$$, 'workspace', '{client}'),
 	('update_workspace', $$'{w}', '{"status": "suspended"}'$$, 'owner', '{client,admin}'),
@@ -208,7 +205,11 @@ INSERT INTO functions (name, args, needs, profiles, allowed, odd) VALUES
 	-- Everybody may leave.
 	('remove_member', $$'{w}', '{m}'$$, 'workspace', '{client,admin}', 'ok', '{"ks_viewer": "ok"}'),
 	('cancel_offboarding', $$'{w}'$$, 'owner', '{client,admin}', 'PT404', '{}'),
-	-- A key makes none; it rotates itself, whatever its role.
+	-- A key gives nobody rights.
+	('add_member', $$'{w}', '{n}', 'viewer'$$, 'workspace', '{client}', 'ok', '{"key_admin": "42501"}'),
+	('set_member_role', $$'{w}', '{m}', 'service'$$, 'workspace', '{client}', 'ok', '{"key_admin": "42501"}'),
+	('invite_member', $$'{w}', 'another@example.com', 'viewer'$$, 'workspace', '{client}', 'ok', '{"key_admin": "42501"}'),
+	-- It makes none; it rotates itself, whatever its role.
 	('create_api_key', $$'{w}', 'new', 'viewer'$$, 'workspace', '{client}', 'ok', '{"key_admin": "42501"}'),
 	('rotate_api_key', $$'{w}', '{k}'$$, 'workspace', '{client}', 'ok', '{"key_admin": "42501", "key_viewer": "ok", "key_stranger": "ok"}'),
 	-- One's own personal credential takes view; an API key owns none.
