@@ -56,6 +56,15 @@ ROLLBACK TO s;
 SELECT keystone.remove_member('invitations', :'guest');
 ROLLBACK;
 SELECT keystone.has_permission('invitations', 'view') AS view;
+-- ... nor when another invitation is accepted behind it
+SET SESSION AUTHORIZATION regress_keystone_invitations_other;
+SELECT keystone.create_workspace('invitations-other') IS NOT NULL AS made;
+SELECT keystone.invite_member('invitations-other', 'guest@example.com', 'viewer') AS second \gset
+SET SESSION AUTHORIZATION regress_keystone_invitations_guest;
+BEGIN;
+SELECT keystone.accept_invitation(:'token') = :'ws' AS joined, keystone.accept_invitation(:'second') IS NOT NULL AS another;
+SELECT keystone.has_permission('invitations', 'view') AS view, keystone.has_permission('invitations-other', 'view') AS other, workspaces FROM keystone.whoami();
+ROLLBACK;
 SELECT keystone.accept_invitation(:'token') = :'ws' AS joined;
 SELECT jsonb_array_length(workspaces) AS workspaces, (SELECT count(*) FROM keystone.workspaces) AS listed, (SELECT count(*) FROM keystone.permitted_workspaces('view')) AS permitted,
 	(SELECT count(*) FROM keystone.credentials) AS credentials

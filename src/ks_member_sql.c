@@ -222,6 +222,13 @@ remove_member(FunctionCallInfo fcinfo, KsVerb *verb)
 		 */
 		ks_membership(&verb->call, workspace, &me);
 		memcpy(verb->workspace, me.workspace, KS_ID_LEN);
+		if (self && !me.owner)
+		{
+			/* Meanwhile it may have been made the owner, or removed. */
+			ks_tenant_lock_member(me.workspace, principal, true);
+			if (!ks_membership_of(&verb->call, me.workspace, &me))
+				ks_error_not_found(NULL);
+		}
 		if (!self || me.owner)
 			ks_tenant_lock_membership(&verb->call, workspace, verb->workspace, &me);
 		if (!self)

@@ -594,24 +594,38 @@ is_current(const Rights *rights)
 	return !rights->key_ends || GetCurrentTimestamp() < rights->key_end;
 }
 
-/* The workspace that the caller has joined in this transaction. */
-static LocalTransactionId deferred_in = InvalidLocalTransactionId;
-static uint8 deferred[KS_ID_LEN];
+/* The workspaces that the caller has joined in this transaction, in its memory. */
+typedef struct Joined
+{
+	struct Joined *next;
+	uint8		workspace[KS_ID_LEN];
+} Joined;
+
+static Joined *joined;
+static LocalTransactionId joined_in = InvalidLocalTransactionId;
 
 void
 ks_rights_defer(const uint8 workspace[KS_ID_LEN])
 {
-	memcpy(deferred, workspace, KS_ID_LEN);
-	deferred_in = ks_local_transaction();
+	Joined	   *entry = MemoryContextAlloc(TopTransactionContext, sizeof(Joined));
+
+	memcpy(entry->workspace, workspace, KS_ID_LEN);
+	entry->next = joined_in == ks_local_transaction() ? joined : NULL;
+	joined = entry;
+	joined_in = ks_local_transaction();
 }
 
 /* What was found for the caller, unless it was given in this transaction. */
 static const KsMembership *
 unless_deferred(const KsMembership *found)
 {
-	if (found != NULL && deferred_in == ks_local_transaction() &&
-		memcmp(found->workspace, deferred, KS_ID_LEN) == 0)
-		return NULL;
+	if (found == NULL || joined_in != ks_local_transaction())
+		return found;
+	for (const Joined *entry = joined; entry != NULL; entry = entry->next)
+	{
+		if (memcmp(entry->workspace, found->workspace, KS_ID_LEN) == 0)
+			return NULL;
+	}
 	return found;
 }
 

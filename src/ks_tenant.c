@@ -398,6 +398,25 @@ ks_tenant_lock(const uint8 workspace[KS_ID_LEN])
 }
 
 void
+ks_tenant_lock_member(const uint8 workspace[KS_ID_LEN], const uint8 principal[KS_ID_LEN], bool to_leave)
+{
+	static KsPlan stay = {.sql =
+		"SELECT 1 FROM keystone.members WHERE workspace_id = $1 AND principal_id = $2 FOR SHARE"
+	};
+	static KsPlan leave = {.sql =
+		"SELECT 1 FROM keystone.members WHERE workspace_id = $1 AND principal_id = $2 FOR NO KEY UPDATE"
+	};
+	KsArgs		args = {0};
+	KsSpi		spi;
+
+	ks_spi_begin_write(&spi);
+	ks_arg_uuid(&args, workspace);
+	ks_arg_uuid(&args, principal);
+	(void) ks_spi_write(to_leave ? &leave : &stay, &args);
+	ks_spi_end(&spi);
+}
+
+void
 ks_tenant_lock_membership(const KsCall *call, const text *workspace, uint8 named[KS_ID_LEN],
 						  KsMembership *member)
 {
@@ -406,6 +425,7 @@ ks_tenant_lock_membership(const KsCall *call, const text *workspace, uint8 named
 	ks_membership(call, workspace, member);
 	memcpy(named, member->workspace, KS_ID_LEN);
 	ks_tenant_lock(named);
+	ks_tenant_lock_member(named, call->actor.principal, false);
 	if (!ks_membership_of(call, named, member))
 		ks_error_not_found(NULL);
 	if (ks_tenant_read_workspace(named, &row) && row.purged)

@@ -93,6 +93,10 @@ extern bool ks_tenant_personal(const uint8 owner[KS_ID_LEN], uint8 id[KS_ID_LEN]
 /* Serialises changes of a workspace's members until the transaction ends. */
 extern void ks_tenant_lock(const uint8 workspace[KS_ID_LEN]);
 
+/* Locks a member's row: so that it stays as it is, or to leave by it. */
+extern void ks_tenant_lock_member(const uint8 workspace[KS_ID_LEN], const uint8 principal[KS_ID_LEN],
+								  bool to_leave);
+
 /*
  * The caller's membership after the workspace's lock was taken; errors as
  * ks_membership().  named receives the workspace as soon as it is known.
