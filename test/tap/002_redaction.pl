@@ -290,10 +290,11 @@ sub send_to_session
 	return;
 }
 
+# What the session shows; whoever asked before may not be gone yet.
 sub activity
 {
 	return $node->safe_psql('postgres',
-		q{SELECT query FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()});
+		q{SELECT query FROM pg_stat_activity WHERE backend_type = 'client backend' AND query NOT LIKE '%FROM pg_stat_activity%'});
 }
 
 foreach my $sql (
