@@ -108,12 +108,14 @@ dev-stop:
 
 #: make bench            measure, next to pgcrypto and libcrypto alone; the audit log
 #:                       next to plain inserts, a chain trigger and pgaudit; lists
-#:                       next to the owner's; identity
+#:                       next to the owner's; identity; quotas
 bench:
 	$(top)test/bench/run
 	$(top)test/bench/audit
 	$(top)test/bench/lists
 	$(top)test/bench/identity
+	$(top)test/bench/usage
+	$(top)test/bench/quotas
 
 #: make fuzz             each fuzz target for FUZZ_SECONDS (60)
 #: make soak             the long tests

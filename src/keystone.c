@@ -18,7 +18,10 @@
 #include "ks_jwks.h"
 #include "ks_keyring.h"
 #include "ks_keys.h"
+#include "ks_latency.h"
+#include "ks_limit.h"
 #include "ks_lockout.h"
+#include "ks_near.h"
 #include "ks_rights.h"
 #include "ks_shmem.h"
 #include "ks_utility.h"
@@ -32,6 +35,9 @@ static const KsShmemPart shmem_parts[] = {
 	{"keystone events", ks_event_shmem_size, ks_event_shmem_init},
 	{"keystone jwks", ks_jwks_shmem_size, ks_jwks_shmem_init},
 	{"keystone lockout", ks_lockout_shmem_size, ks_lockout_shmem_init},
+	{"keystone limits", ks_limit_shmem_size, ks_limit_shmem_init},
+	{"keystone latency", ks_latency_shmem_size, ks_latency_shmem_init},
+	{"keystone near limits", ks_near_shmem_size, ks_near_shmem_init},
 	{NULL, NULL, NULL}
 };
 

@@ -76,7 +76,19 @@
 	X(0x0080, AUTH_FAIL, "auth.fail") \
 	X(0x0081, APIKEY_CREATE, "apikey.create") \
 	X(0x0082, APIKEY_REVOKE, "apikey.revoke") \
-	X(0x0083, APIKEY_ROTATE, "apikey.rotate")
+	X(0x0083, APIKEY_ROTATE, "apikey.rotate") \
+	X(0x0090, LIMIT_DEFINE, "limit.define") \
+	X(0x0091, LIMIT_DROP, "limit.drop") \
+	X(0x0092, LIMIT_BLOCK, "limit.block") \
+	X(0x0093, LIMIT_UNBLOCK, "limit.unblock") \
+	X(0x0094, LIMIT_NEAR, "limit.near") \
+	X(0x0095, PLAN_CHANGE, "plan.change") \
+	X(0x0096, BUDGET_SET, "budget.set") \
+	X(0x0097, USAGE_RECORD, "usage.record") \
+	X(0x0098, QUOTA_CONSUME, "quota.consume") \
+	X(0x0099, PERIOD_CLOSE, "period.close") \
+	X(0x009a, LIMIT_CONSUME, "limit.consume") \
+	X(0x009b, LIMIT_REFUND, "limit.refund")
 
 typedef enum KsAction
 {

@@ -255,33 +255,11 @@ check_auth_users(KsSetResult *set)
 						   "a trigger of %s is missing or not fired always: call keystone.link_auth_users() again", table));
 }
 
-/* Rows of the outbox, and for how many seconds the first one has been there. */
-static int64
-outbox_lag(int64 *seconds)
-{
-	static KsPlan count = {.sql = "SELECT count(*) FROM keystone_private.audit_outbox"};
-	static KsPlan first = {.sql = "SELECT body FROM keystone_private.audit_outbox ORDER BY id LIMIT 1"};
-	KsArgs		args = {0};
-	KsSpi		spi;
-	KsEvent		event;
-	int64		rows = 0;
-	size_t		len;
-
-	*seconds = 0;
-	ks_spi_begin(&spi);
-	if (ks_spi_read(&count, &args) == 1)
-		(void) ks_col_bigint(0, 1, &rows);
-	if (ks_spi_read(&first, &args) == 1 && ks_event_unpack(ks_col_bytes(&spi, 0, 1, &len), len, &event))
-		*seconds = Max(seconds_since(event.context.event_time - KS_UNIX_EPOCH_OFFSET), 0);
-	ks_spi_end(&spi);
-	return rows;
-}
-
 static void
 check_log(KsSetResult *set, const KsLogStatus *log, const char *failure, KsInstance instance)
 {
 	int64		lag;
-	int64		rows = outbox_lag(&lag);
+	int64		rows = ks_audit_outbox(&lag);
 
 	if (failure[0] != '\0')
 		add_check(set, "audit log", false, psprintf("the last batch failed: %s", failure));

@@ -12,8 +12,10 @@
 
 #include "access/xlog.h"
 #include "miscadmin.h"
+#include "utils/timestamp.h"
 
 #include "ks_audit.h"
+#include "ks_entry.h"
 #include "ks_error.h"
 
 #define EPOCH_COLUMNS \
@@ -143,6 +145,28 @@ ks_audit_last_seq(void)
 		(void) ks_col_bigint(0, 1, &seq);
 	ks_spi_end(&spi);
 	return seq;
+}
+
+int64
+ks_audit_outbox(int64 *seconds)
+{
+	static KsPlan count = {.sql = "SELECT count(*) FROM keystone_private.audit_outbox"};
+	static KsPlan first = {.sql = "SELECT body FROM keystone_private.audit_outbox ORDER BY id LIMIT 1"};
+	KsArgs		args = {0};
+	KsSpi		spi;
+	KsEvent		event;
+	int64		rows = 0;
+	size_t		len;
+
+	*seconds = 0;
+	ks_spi_begin(&spi);
+	if (ks_spi_read(&count, &args) == 1)
+		(void) ks_col_bigint(0, 1, &rows);
+	if (ks_spi_read(&first, &args) == 1 && ks_event_unpack(ks_col_bytes(&spi, 0, 1, &len), len, &event))
+		*seconds = TimestampDifferenceMilliseconds(event.context.event_time - KS_UNIX_EPOCH_OFFSET,
+												   GetCurrentTimestamp()) / 1000;
+	ks_spi_end(&spi);
+	return rows;
 }
 
 uint8 *

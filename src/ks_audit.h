@@ -55,6 +55,9 @@ extern KsInstance ks_audit_instance(TimestampTz *accepted_at, char **reason);
 /* seq of the last entry, 0 when there is none. */
 extern int64 ks_audit_last_seq(void);
 
+/* How many changes wait for the log, and the age of the oldest in seconds. */
+extern int64 ks_audit_outbox(int64 *seconds);
+
 /* The last entry of a workspace, palloc'd bytes; NULL when there is none. */
 extern uint8 *ks_audit_last_of_workspace(const uint8 workspace[KS_ID_LEN], size_t *len);
 

@@ -33,6 +33,7 @@
 #include "ks_bulk.h"
 #include "ks_change.h"
 #include "ks_error.h"
+#include "ks_inval.h"
 
 static bool guard_open = false;
 
@@ -149,7 +150,7 @@ find_instance(void)
 		return KS_INSTANCE_OURS;
 	if (!registered)
 	{
-		CacheRegisterRelcacheCallback(relcache_changed, (Datum) 0);
+		ks_inval_register(relcache_changed);
 		registered = true;
 	}
 	instance_table = ks_bulk_table("instance");

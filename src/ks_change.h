@@ -28,6 +28,7 @@
 #define KS_CHANGE_H
 
 #include "ks_draft.h"
+#include "ks_error.h"
 #include "ks_event.h"
 #include "ks_rights.h"
 
@@ -70,7 +71,7 @@ typedef Datum (*KsVerbBody) (FunctionCallInfo fcinfo, KsVerb *verb);
 
 /*
  * Runs a body as a verb.  When it ends in an error of Keystone's that refuses
- * the caller (42501, PT404, PT409, PT423) or that says that a value is damaged
+ * the caller (42501, PT404, PT409, PT423, PT429) or that says that a value is damaged
  * (XX001), the attempt is recorded through the lane before the error goes on:
  * outcome denied, or error for XX001.  If the record cannot be made, the error
  * becomes PT424.  Nothing is recorded while there is no log: before the first
@@ -109,12 +110,13 @@ extern void ks_verb_put(KsVerb *verb, KsOutcome outcome, const KsCredential *cre
 						const KsSealed *sealed, KsTicket *ticket);
 
 /*
- * A refusal of one among many, within the bound on denials.  credential may be
- * NULL; object is then what was asked for, or NULL.  Does not wait for an
- * entry of its own: true when there is one, and *ticket is it.
+ * A refusal of one among many, within the bound on denials.  limited: of PT429,
+ * may be NULL.  credential may be NULL; object is then what was asked for, or
+ * NULL.  Does not wait for an entry of its own: true when there is one, and
+ * *ticket is it.
  */
-extern bool ks_verb_put_refusal(KsVerb *verb, int sqlstate, const KsCredential *credential,
-								const uint8 *object, KsTicket *ticket);
+extern bool ks_verb_put_refusal(KsVerb *verb, int sqlstate, const KsLimited *limited,
+								const KsCredential *credential, const uint8 *object, KsTicket *ticket);
 
 /* Around the writes of a verb on one credential.  end writes the outbox row,
  * unless no trigger saw a change; what verb->detail has goes into it. */

@@ -280,9 +280,22 @@ about_external_id(const Row *row, KsDraft *draft)
 	add_text(row, draft, "external_id", "external_id");
 }
 
+/* Whether a column is all that has changed, beside bookkeeping. */
+static bool
+only_changed(const Row *row, const char *column)
+{
+	StringInfoData columns;
+
+	initStringInfo(&columns);
+	add_columns(row, false, &columns);
+	return strcmp(columns.data, column) == 0;
+}
+
 static void
 about_workspace(const Row *row, KsDraft *draft)
 {
+	bool		other_plan = only_changed(row, "plan");
+
 	if (row->old == NULL)
 		draft->event.kind = KS_ACTION_WORKSPACE_CREATE;
 	else if (row->new != NULL && is_null(row, row->old, "purged_at") && !is_null(row, row->new, "purged_at"))
@@ -290,12 +303,20 @@ about_workspace(const Row *row, KsDraft *draft)
 	else if (row->new != NULL && is_null(row, row->old, "purge_after") && !is_null(row, row->new, "purge_after"))
 		draft->event.kind = KS_ACTION_WORKSPACE_OFFBOARD;
 	else
-		draft->event.kind = KS_ACTION_WORKSPACE_UPDATE;
+		draft->event.kind = other_plan ? KS_ACTION_PLAN_CHANGE : KS_ACTION_WORKSPACE_UPDATE;
 	(void) get_uuid(row, "id", draft->event.workspace);
 	(void) get_uuid(row, "id", draft->event.object);
 	add_text(row, draft, "slug", "slug");
 	add_text(row, draft, "status", "status");
 	add_text(row, draft, "purge_after", "purge_after");
+	add_text(row, draft, "plan", "plan");
+	if (other_plan)
+	{
+		Row			before = *row;
+
+		before.is = row->old;
+		add_text(&before, draft, "previous_plan", "plan");
+	}
 }
 
 /* A removal leaves the row as a tombstone. */
@@ -389,6 +410,30 @@ about_share(const Row *row, KsDraft *draft)
 }
 
 static void
+about_limit(const Row *row, KsDraft *draft)
+{
+	draft->event.kind = row->new != NULL && is_null(row, row->new, "dropped_at") ?
+		KS_ACTION_LIMIT_DEFINE : KS_ACTION_LIMIT_DROP;
+	(void) get_uuid(row, "workspace_id", draft->event.workspace);
+	add_text(row, draft, "limit", "name");
+	add_text(row, draft, "windows", "windows");
+	add_text(row, draft, "algorithm", "algorithm");
+	add_text(row, draft, "shadow", "shadow");
+	add_text(row, draft, "enforce_action", "enforce_action");
+	add_text(row, draft, "enforce_provider", "enforce_provider");
+}
+
+static void
+about_budget(const Row *row, KsDraft *draft)
+{
+	draft->event.kind = KS_ACTION_BUDGET_SET;
+	(void) get_uuid(row, "workspace_id", draft->event.workspace);
+	add_text(row, draft, "period", "period");
+	add_text(row, draft, "soft_micros", "soft_micros");
+	add_text(row, draft, "hard_micros", "hard_micros");
+}
+
+static void
 about_definition(const Row *row, KsDraft *draft)
 {
 	draft->event.kind = KS_ACTION_PROVIDER_DEFINE;
@@ -455,6 +500,8 @@ static const AuditedTable tables[] = {
 	{"api_key_secrets", about_key_secret, false},
 	{"invitations", about_invitation, false},
 	{"credential_shares", about_share, false},
+	{"limits", about_limit, false},
+	{"budgets", about_budget, false},
 	{"provider_definitions", about_definition, false},
 	{"provider_configs", about_configuration, false},
 	{"workspace_keys", about_key, false},

@@ -186,13 +186,13 @@ add_context(KsDetail *detail, const Jsonb *context)
 
 	for (size_t i = 0; i < lengthof(keys); i++)
 	{
-		JsonbValue *value = getKeyJsonValueFromContainer((JsonbContainer *) & context->root, keys[i],
+		JsonbValue *value = getKeyJsonValueFromContainer((JsonbContainer *) &context->root, keys[i],
 														 (int) strlen(keys[i]), NULL);
 
 		if (value != NULL && value->type == jbvString)
 			ks_detail_add(detail, keys[i], ks_draft_cut(value->val.string.val, value->val.string.len));
 	}
-	json = JsonbToCString(NULL, (JsonbContainer *) & context->root, VARSIZE(context));
+	json = JsonbToCString(NULL, (JsonbContainer *) &context->root, VARSIZE(context));
 	len = strlen(json);
 	if (detail->len + len + OMITTED_LEN <= KS_DETAIL_MAX)
 		ks_detail_add_bytes(detail, "context", json, len);

@@ -28,6 +28,11 @@ typedef int ks_error_needs_a_server;
 #else
 
 #include "access/xlog.h"
+#include "catalog/pg_type.h"
+#include "lib/stringinfo.h"
+#include "utils/datetime.h"
+#include "utils/json.h"
+#include "utils/timestamp.h"
 
 /* Only for the reason of its last failure, which no lower room has. */
 #include "ks_crypto.h"
@@ -145,29 +150,220 @@ ks_error_conflict(int expected, int actual)
 			 errhint("Read the current version and try again.")));
 }
 
+/* The last PT429: where an entry of it is made, only the error is known. */
+static KsLimited last_limited;
+static char last_limit[256];
+static char last_window[64];
+static bool has_last_limited = false;
+
+static void
+keep_limited(const KsLimited *limited)
+{
+	last_limited = *limited;
+	strlcpy(last_limit, limited->limit, sizeof(last_limit));
+	last_limited.limit = last_limit;
+	last_limited.plan = NULL;
+	if (limited->window != NULL)
+	{
+		strlcpy(last_window, limited->window, sizeof(last_window));
+		last_limited.window = last_window;
+	}
+	has_last_limited = true;
+}
+
+const KsLimited *
+ks_error_take_limited(void)
+{
+	bool		has = has_last_limited;
+
+	has_last_limited = false;
+	return has ? &last_limited : NULL;
+}
+
+static void
+add_json(StringInfo json, const char *key, const char *value)
+{
+	appendStringInfoString(json, json->len == 0 ? "{" : ", ");
+	escape_json(json, key);
+	appendStringInfoString(json, ": ");
+	escape_json(json, value);
+}
+
+static void
+add_json_number(StringInfo json, const char *key, int64 value)
+{
+	appendStringInfoString(json, json->len == 0 ? "{" : ", ");
+	escape_json(json, key);
+	appendStringInfo(json, ": " INT64_FORMAT, value);
+}
+
+/* What the DETAIL of PT429 says. */
+static char *
+limited_detail(const KsLimited *limited)
+{
+	StringInfoData json;
+	char		reset_at[MAXDATELEN + 1];
+	const int	utc = 0;
+
+	initStringInfo(&json);
+	add_json(&json, "limit", limited->limit);
+	if (limited->window != NULL)
+		add_json(&json, "window", limited->window);
+	add_json_number(&json, "limit_value", limited->limit_value);
+	add_json_number(&json, "remaining", limited->remaining);
+	if (limited->retry_after >= 0)
+		add_json_number(&json, "retry_after", limited->retry_after);
+	else
+		appendStringInfoString(&json, ", \"retry_after\": null");
+	if (limited->reset_at != 0)
+	{
+		(void) JsonEncodeDateTime(reset_at, TimestampTzGetDatum(limited->reset_at), TIMESTAMPTZOID, &utc);
+		add_json(&json, "reset_at", reset_at);
+	}
+	if (limited->plan != NULL)
+	{
+		add_json(&json, "quota", limited->limit);
+		add_json(&json, "plan", limited->plan);
+		add_json_number(&json, "used", limited->used);
+		add_json_number(&json, "included", limited->limit_value);
+	}
+	if (limited->kind == KS_LIMITED_BUDGET)
+	{
+		add_json(&json, "budget", limited->window);
+		add_json_number(&json, "spent_micros", limited->used);
+		add_json_number(&json, "hard_micros", limited->limit_value);
+	}
+	appendStringInfoChar(&json, '}');
+	return json.data;
+}
+
+/* Its primary message: a constant for each kind. */
+static const char *
+limited_message(KsLimitedKind kind)
+{
+	switch (kind)
+	{
+		case KS_LIMITED_PLAN:
+			return "the plan does not include more";
+		case KS_LIMITED_BUDGET:
+			return "the budget is spent";
+		case KS_LIMITED_ATTEMPTS:
+			break;
+	}
+	return KS_LIMITED_MESSAGE;
+}
+
+static char *
+limited_hint(const KsLimited *limited)
+{
+	if (limited->plan != NULL)
+		return pstrdup(_("Another plan includes more: keystone.set_plan()."));
+	if (limited->retry_after < 0)
+		return pstrdup(_("The limit never allows so much at once."));
+	return psprintf(_("Try again in %lld seconds."), (long long) limited->retry_after);
+}
+
+/* Whether a window's name can be a string in the value of a header. */
+static bool
+fits_header(const char *name)
+{
+	return name != NULL && name[0] != '\0' &&
+		strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _-") == strlen(name);
+}
+
 /*
- * A name is taken.
+ * Status and headers of the answer, as PostgREST reads them from the DETAIL of
+ * an error PGRST: Retry-After, and the fields of
+ * draft-ietf-httpapi-ratelimit-headers.
+ */
+static char *
+limited_headers(const KsLimited *limited)
+{
+	StringInfoData headers;
+	StringInfoData json;
+
+	initStringInfo(&headers);
+	add_json(&headers, "Cache-Control", "no-store");
+	if (limited->retry_after >= 0)
+		add_json(&headers, "Retry-After", psprintf(INT64_FORMAT, limited->retry_after));
+	if (fits_header(limited->window))
+	{
+		char	   *policy = psprintf("\"%s\";q=" INT64_FORMAT, limited->window, limited->limit_value);
+		char	   *left = psprintf("\"%s\";r=" INT64_FORMAT, limited->window, limited->remaining);
+
+		if (limited->period > 0)
+			policy = psprintf("%s;w=" INT64_FORMAT, policy, limited->period);
+		if (limited->retry_after >= 0)
+			left = psprintf("%s;t=" INT64_FORMAT, left, limited->retry_after);
+		add_json(&headers, "RateLimit-Policy", policy);
+		add_json(&headers, "RateLimit", left);
+	}
+	initStringInfo(&json);
+	appendStringInfo(&json, "{\"status\": 429, \"headers\": %s}}", headers.data);
+	return json.data;
+}
+
+/* PT429 in PostgREST's form, in which the message is the body of the answer. */
+static void
+raise_over_http(const KsLimited *limited, const char *message, const char *detail, const char *hint)
+{
+	StringInfoData body;
+
+	initStringInfo(&body);
+	add_json(&body, "code", "PT429");
+	add_json(&body, "message", message);
+	add_json(&body, "details", detail);
+	add_json(&body, "hint", hint);
+	appendStringInfoChar(&body, '}');
+	ereport(ERROR,
+			errcode(KS_SQLSTATE_PGRST),
+			errmsg_internal("%s", body.data),
+			errdetail_internal("%s", limited_headers(limited)));
+}
+
+/*
+ * A limit, quota or budget is reached.
  */
 void
-ks_error_limited(const char *limit, int retry_after, bool over_http)
+ks_error_limited(const KsLimited *limited, bool over_http)
 {
-	char	   *detail = psprintf("{\"limit\": \"%s\", \"retry_after\": %d}", limit, retry_after);
+	char	   *detail = limited_detail(limited);
+	char	   *hint = limited_hint(limited);
 
+	keep_limited(limited);
 	if (over_http)
-		ereport(ERROR,
-				errcode(MAKE_SQLSTATE('P', 'G', 'R', 'S', 'T')),
-				errmsg_internal("{\"code\": \"PT429\", \"message\": \"too many attempts\", "
-								"\"details\": \"{\\\"limit\\\": \\\"%s\\\", \\\"retry_after\\\": %d}\", "
-								"\"hint\": \"Try again in %d seconds.\"}", limit, retry_after, retry_after),
-				errdetail_internal("{\"status\": 429, \"headers\": {\"Retry-After\": \"%d\", "
-								   "\"Cache-Control\": \"no-store\"}}", retry_after));
+		raise_over_http(limited, limited_message(limited->kind), detail, hint);
+
+	/* The messages are those of limited_message(), each a constant. */
+	switch (limited->kind)
+	{
+		case KS_LIMITED_PLAN:
+			ereport(ERROR,
+					errcode(KS_ERRCODE_LIMITED),
+					errmsg("the plan does not include more"),
+					errdetail_internal("%s", detail),
+					errhint("%s", hint));
+			break;
+		case KS_LIMITED_BUDGET:
+			ereport(ERROR,
+					errcode(KS_ERRCODE_LIMITED),
+					errmsg("the budget is spent"),
+					errdetail_internal("%s", detail),
+					errhint("%s", hint));
+			break;
+		case KS_LIMITED_ATTEMPTS:
+			break;
+	}
 	ereport(ERROR,
 			errcode(KS_ERRCODE_LIMITED),
 			errmsg("too many attempts"),
 			errdetail_internal("%s", detail),
-			errhint("Try again in %d seconds.", retry_after));
+			errhint("%s", hint));
 }
 
+/*
+ * A name is taken.
+ */
 void
 ks_error_duplicate(const char *what, const char *detail)
 {

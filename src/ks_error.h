@@ -18,9 +18,14 @@
 
 #ifndef KS_FRONTEND
 
+#include "datatype/timestamp.h"
+
 #define KS_ERRCODE_NOT_FOUND	MAKE_SQLSTATE('P','T','4','0','4')
 #define KS_ERRCODE_CONFLICT		MAKE_SQLSTATE('P','T','4','0','9')
 #define KS_ERRCODE_LIMITED		MAKE_SQLSTATE('P','T','4','2','9')
+/* What PostgREST takes an answer from, headers included: only PT429 is raised
+ * so, over HTTP. */
+#define KS_SQLSTATE_PGRST		MAKE_SQLSTATE('P','G','R','S','T')
 #define KS_ERRCODE_SEALED		MAKE_SQLSTATE('P','T','4','2','3')
 #define KS_ERRCODE_NO_LOG		MAKE_SQLSTATE('P','T','4','2','4')
 
@@ -53,12 +58,43 @@ KS_NORETURN extern void ks_error_no_log(const char *detail, const char *hint) KS
 /* PT409: the caller expected another version. */
 KS_NORETURN extern void ks_error_conflict(int expected, int actual) KS_NORETURN_END;
 
+/* What kind of bound it is; its message is a constant. */
+typedef enum KsLimitedKind
+{
+	KS_LIMITED_ATTEMPTS,		/* KS_LIMITED_MESSAGE */
+	KS_LIMITED_PLAN,			/* the plan does not include more */
+	KS_LIMITED_BUDGET			/* the budget is spent */
+} KsLimitedKind;
+
+#define KS_LIMITED_MESSAGE	"too many attempts"
+
+/* What an attempt ran into: a limit, quota or budget. */
+typedef struct KsLimited
+{
+	KsLimitedKind kind;
+	const char *limit;			/* its name; of a caller, so escaped here */
+	const char *window;			/* such as hour; NULL: none */
+	int64		period;			/* of the window, in seconds; 0: not told */
+	int64		limit_value;
+	int64		remaining;
+	int64		retry_after;	/* seconds; below 0: it never will be allowed */
+	TimestampTz reset_at;		/* 0: not told */
+	const char *plan;			/* whose quota it is; NULL: of no plan */
+	int64		used;			/* of the quota */
+} KsLimited;
+
 /*
- * PT429: limit names what was reached, a constant word; retry_after is in
- * seconds.  DETAIL is JSON.  over_http: the error takes PostgREST's own form
- * (SQLSTATE PGRST), which can carry a Retry-After header.
+ * PT429.  DETAIL is JSON: limit, window, limit_value, remaining, retry_after,
+ * reset_at; of a plan's quota also quota, plan, used, included; of a budget
+ * also budget, spent_micros, hard_micros.  over_http (see
+ * ks_identity_over_http()): the error takes PostgREST's own form, SQLSTATE
+ * PGRST, which can carry the headers Retry-After, RateLimit and RateLimit-Policy.
  */
-KS_NORETURN extern void ks_error_limited(const char *limit, int retry_after, bool over_http) KS_NORETURN_END;
+KS_NORETURN extern void ks_error_limited(const KsLimited *limited, bool over_http) KS_NORETURN_END;
+
+/* What the last PT429 was about, for its entry in the log; NULL after it was
+ * asked for.  Good until the next one. */
+extern const KsLimited *ks_error_take_limited(void);
 
 /* 23505: message is a constant phrase; detail (may be NULL) is for the caller. */
 KS_NORETURN extern void ks_error_duplicate(const char *what, const char *detail) KS_NORETURN_END;

@@ -30,6 +30,14 @@ bool		ks_trust_claims = false;
 char	   *ks_platform_service = NULL;
 int			ks_auth_failures_per_minute = 30;
 uint64		ks_role_lists_generation = 1;
+int			ks_limit_max_keys = 65536;
+int			ks_limit_workspace_share = 25;
+int			ks_limit_flush_interval = 1000;
+char	   *ks_reveal_limit = NULL;
+char	   *ks_workspace_reveal_limit = NULL;
+char	   *ks_default_plan = NULL;
+int			ks_near_soft = 80;
+uint64		ks_limit_settings_generation = 1;
 int			ks_max_databases = 8;
 int			ks_audit_ring_size = 1024;
 int			ks_audit_timeout = 5000;
@@ -72,6 +80,29 @@ role_list_changed(const char *newval, void *extra)
 	(void) newval;
 	(void) extra;
 	ks_role_lists_generation++;
+}
+
+static void
+limit_setting_changed(const char *newval, void *extra)
+{
+	(void) newval;
+	(void) extra;
+	ks_limit_settings_generation++;
+}
+
+static bool
+check_plan(char **newval, void **extra pg_attribute_unused(),
+		   GucSource source pg_attribute_unused())
+{
+	static const char *const plans[] = {"free", "starter", "pro", "enterprise"};
+
+	for (size_t i = 0; i < lengthof(plans); i++)
+	{
+		if (strcmp(*newval, plans[i]) == 0)
+			return true;
+	}
+	GUC_check_errdetail("A plan is one of free, starter, pro and enterprise.");
+	return false;
 }
 
 /* Accepts a uuid in its canonical form, or nothing. */
@@ -423,6 +454,79 @@ define_audit_settings(void)
 							 /* hooks */ NULL, NULL, NULL);
 }
 
+static void
+define_limit_settings(void)
+{
+	DefineCustomIntVariable( /* name */ "keystone.limit_max_keys",
+							 /* short_desc */ "Sets how many counters of limits fit into shared memory.",
+							 /* long_desc */ "Administrators can raise it when many users have limits with long "
+							"windows: each window of a limit and key takes one, of 256 bytes.",
+							 /* valueAddr */ &ks_limit_max_keys,
+							 /* bootValue, minValue, maxValue */ 65536, 1024, 16777216,
+							 /* context */ PGC_POSTMASTER,
+							 /* flags */ 0,
+							 /* hooks */ NULL, NULL, NULL);
+
+	DefineCustomIntVariable( /* name */ "keystone.limit_workspace_share",
+							 /* short_desc */ "Sets the share of these counters that one workspace may take, in per cent.",
+							 /* long_desc */ "Administrators can keep one tenant from filling the table with keys.",
+							 /* valueAddr */ &ks_limit_workspace_share,
+							 /* bootValue, minValue, maxValue */ 25, 1, 100,
+							 /* context */ PGC_SIGHUP,
+							 /* flags */ 0,
+							 /* hooks */ NULL, NULL, NULL);
+
+	DefineCustomIntVariable( /* name */ "keystone.limit_flush_interval",
+							 /* short_desc */ "Sets how often changed counters are saved.",
+							 /* long_desc */ "Administrators can choose how much a crash may forget: the attempts "
+							"of this time. A clean restart forgets none.",
+							 /* valueAddr */ &ks_limit_flush_interval,
+							 /* bootValue, minValue, maxValue */ 1000, 100, 3600000,
+							 /* context */ PGC_SIGHUP,
+							 /* flags */ GUC_UNIT_MS,
+							 /* hooks */ NULL, NULL, NULL);
+
+	DefineCustomStringVariable( /* name */ "keystone.reveal_limit",
+							    /* short_desc */ "Sets how many reveals a principal may attempt.",
+							    /* long_desc */ "Administrators can bound what a stolen identity takes: windows such as "
+							   "1000/minute, 20000/hour. Empty for no limit.",
+							    /* valueAddr */ &ks_reveal_limit,
+							    /* bootValue */ "60000/minute",
+							    /* context */ PGC_SIGHUP,
+							    /* flags */ 0,
+							    /* hooks */ NULL, limit_setting_changed, NULL);
+
+	DefineCustomStringVariable( /* name */ "keystone.workspace_reveal_limit",
+							    /* short_desc */ "Sets how many reveals a workspace may attempt.",
+							    /* long_desc */ "Administrators can bound what all members of a workspace take "
+							   "together. Empty for no limit.",
+							    /* valueAddr */ &ks_workspace_reveal_limit,
+							    /* bootValue */ "600000/minute",
+							    /* context */ PGC_SIGHUP,
+							    /* flags */ 0,
+							    /* hooks */ NULL, limit_setting_changed, NULL);
+
+	DefineCustomStringVariable( /* name */ "keystone.default_plan",
+							    /* short_desc */ "Sets the plan of workspaces that have none of their own.",
+							    /* long_desc */ "Administrators of a platform that sells plans set free; elsewhere the "
+							   "default, enterprise, limits nothing.",
+							    /* valueAddr */ &ks_default_plan,
+							    /* bootValue */ "enterprise",
+							    /* context */ PGC_SIGHUP,
+							    /* flags */ 0,
+							    /* hooks */ check_plan, NULL, NULL);
+
+	DefineCustomIntVariable( /* name */ "keystone.near_limit",
+							 /* short_desc */ "Sets from which share on a limit, quota or budget is near, in per cent.",
+							 /* long_desc */ "Administrators can choose when the first alert comes; the second comes "
+							"at 100.",
+							 /* valueAddr */ &ks_near_soft,
+							 /* bootValue, minValue, maxValue */ 80, 1, 99,
+							 /* context */ PGC_SIGHUP,
+							 /* flags */ 0,
+							 /* hooks */ NULL, NULL, NULL);
+}
+
 void
 ks_guc_init(void)
 {
@@ -431,6 +535,7 @@ ks_guc_init(void)
 	define_vault_settings();
 	define_identity_settings();
 	define_jwt_settings();
+	define_limit_settings();
 
 	/* A misspelt setting in the configuration is reported and dropped. */
 	MarkGUCPrefixReserved("keystone");

@@ -30,6 +30,18 @@ extern bool ks_trust_claims;
 extern char *ks_platform_service;	/* a principal's uuid, empty when unset */
 extern int	ks_auth_failures_per_minute;
 
+extern int	ks_limit_max_keys;	/* entries of the table of limits */
+extern int	ks_limit_workspace_share;	/* per cent of it that one workspace
+										 * may take */
+extern int	ks_limit_flush_interval;	/* milliseconds */
+extern char *ks_reveal_limit;	/* windows, for each principal; empty: none */
+extern char *ks_workspace_reveal_limit; /* windows, for each workspace */
+extern char *ks_default_plan;
+extern int	ks_near_soft;		/* per cent of a limit, quota or budget */
+
+/* Counts up whenever one of the two windows above is set. */
+extern uint64 ks_limit_settings_generation;
+
 /* Counts up whenever one of the two lists of roles is set. */
 extern uint64 ks_role_lists_generation;
 

@@ -6,7 +6,8 @@
  *
  * It publishes checkpoints outside the database, counts reveals and notes when
  * API keys were used, destroys what was deleted or offboarded long enough ago,
- * and notes expiries in the audit log.  What must always hold:
+ * notes expiries and alerts in the audit log, gives back what was reserved of
+ * quotas, and closes periods.  What must always hold:
  *
  *	- each piece of work is one short transaction, and what it remembers of its
  *	  progress is written in the same one; nothing is lost or done twice,
@@ -45,10 +46,13 @@
 #include "ks_guc.h"
 #include "ks_housekeeper.h"
 #include "ks_keys.h"
+#include "ks_limits.h"
+#include "ks_quota.h"
 #include "ks_session.h"
 #include "ks_signer.h"
 #include "ks_tenant.h"
 #include "ks_text.h"
+#include "ks_usage.h"
 
 #define PUBLISH_MS			1000	/* at most between looks for a checkpoint */
 #define USAGE_BATCH			10000	/* entries in one transaction */
@@ -56,6 +60,7 @@
 #define OFFBOARD_BATCH		100 /* workspaces that are looked at in one
 								 * transaction */
 #define EXPIRE_BATCH		100
+#define QUOTA_BATCH			100 /* reservations, or periods */
 #define FAILURES_MAX		5	/* in a row */
 #define BACK_OFF_MAX		6	/* times that a delay is doubled */
 
@@ -77,6 +82,7 @@ typedef struct Task
 								 * more to do at once */
 	void		(*committed) (void);	/* after it; may be NULL */
 	bool		publishes;		/* is due every second at least */
+	const int  *interval;		/* milliseconds; NULL: housekeeper_interval */
 	int			failures;		/* in a row */
 	TimestampTz due;
 } Task;
@@ -717,21 +723,35 @@ mark_noticed(const KsCredential *credential)
 	ks_spi_end(&spi);
 }
 
-/* Nobody has made it expire: the entry's actor is the log's own. */
+/* Begins an entry of what nobody has done: its actor is the log's own. */
+static void
+begin_own_draft(KsDraft *draft, KsAction action)
+{
+	ks_draft_begin(draft, action, NULL);
+	strlcpy(draft->actor, OWN_NAME, sizeof(draft->actor));
+	strlcpy(draft->role, OWN_NAME, sizeof(draft->role));
+}
+
+/* A time in ISO 8601, palloc'd. */
+static char *
+encode_time(TimestampTz time)
+{
+	static const int utc = 0;
+	char	   *word = palloc(MAXDATELEN + 1);
+
+	JsonEncodeDateTime(word, TimestampTzGetDatum(time), TIMESTAMPTZOID, &utc);
+	return word;
+}
+
 static void
 write_expiry(const KsCredential *credential)
 {
-	static const int utc = 0;
-	char		expires_at[MAXDATELEN + 1];
 	KsDraft		draft;
 
-	ks_draft_begin(&draft, KS_ACTION_CREDENTIAL_EXPIRE, NULL);
-	strlcpy(draft.actor, OWN_NAME, sizeof(draft.actor));
-	strlcpy(draft.role, OWN_NAME, sizeof(draft.role));
+	begin_own_draft(&draft, KS_ACTION_CREDENTIAL_EXPIRE);
 	ks_draft_credential(&draft, credential);
 	draft.event.version = credential->current_version;
-	JsonEncodeDateTime(expires_at, TimestampTzGetDatum(credential->expires_at), TIMESTAMPTZOID, &utc);
-	ks_detail_add(&draft.detail, "expires_at", expires_at);
+	ks_detail_add(&draft.detail, "expires_at", encode_time(credential->expires_at));
 	ks_draft_finish(&draft);
 	ks_change_write(&draft.event, false);
 }
@@ -752,6 +772,47 @@ note_expiries(void)
 
 
 /*-------------------------------------------------------------------------
+ * Quotas
+ *-------------------------------------------------------------------------
+ */
+
+static bool
+release_reservations(void)
+{
+	return ks_quota_expire(QUOTA_BATCH) == QUOTA_BATCH;
+}
+
+static void
+write_period(const KsClosedPeriod *period)
+{
+	KsDraft		draft;
+
+	begin_own_draft(&draft, KS_ACTION_PERIOD_CLOSE);
+	memcpy(draft.event.workspace, period->workspace, KS_ID_LEN);
+	memcpy(draft.event.object, period->workspace, KS_ID_LEN);
+	ks_detail_add(&draft.detail, "meter", period->meter);
+	ks_detail_add(&draft.detail, "period_start", encode_time(period->start));
+	ks_detail_add(&draft.detail, "period_end", encode_time(period->end));
+	ks_detail_add(&draft.detail, "used", psprintf(INT64_FORMAT, period->used));
+	ks_detail_add(&draft.detail, "overage", psprintf(INT64_FORMAT, period->overage));
+	ks_detail_add(&draft.detail, "cost_micros", psprintf(INT64_FORMAT, period->cost_micros));
+	ks_draft_finish(&draft);
+	ks_change_write(&draft.event, false);
+}
+
+static bool
+close_periods(void)
+{
+	KsClosedPeriod *periods;
+	int			n = ks_quota_close(QUOTA_BATCH, &periods);
+
+	for (int i = 0; i < n; i++)
+		write_period(&periods[i]);
+	return n == QUOTA_BATCH;
+}
+
+
+/*-------------------------------------------------------------------------
  * The process
  *-------------------------------------------------------------------------
  */
@@ -762,11 +823,19 @@ static Task tasks[] = {
 	{.activity = "destroying deleted credentials", .run = purge_deleted},
 	{.activity = "purging offboarded workspaces", .run = purge_offboarded},
 	{.activity = "noting expired credentials", .run = note_expiries},
+	{.activity = "saving limits", .run = ks_limits_flush, .committed = ks_limits_flushed,
+	.interval = &ks_limit_flush_interval},
+	{.activity = "releasing expired reservations", .run = release_reservations},
+	{.activity = "closing periods of quotas", .run = close_periods},
+	{.activity = "noting thresholds that were reached", .run = ks_usage_note_alerts,
+	.committed = ks_usage_alerts_noted},
 };
 
 static int
 interval_of(const Task *task)
 {
+	if (task->interval != NULL)
+		return *task->interval;
 	return task->publishes ? Min(PUBLISH_MS, ks_housekeeper_interval) : ks_housekeeper_interval;
 }
 

@@ -171,6 +171,12 @@ ks_identity_is_authenticator(void)
 	return is_listed(&authenticator, GetSessionUserId(), ks_authenticators);
 }
 
+bool
+ks_identity_over_http(void)
+{
+	return ks_identity_is_authenticator() && ks_request_setting("request.method") != NULL;
+}
+
 Oid
 ks_identity_current_role(void)
 {
@@ -348,6 +354,23 @@ note_failure(const char *why, const char *token, size_t len, const char *prefix)
 	return wait;
 }
 
+KS_NORETURN static void raise_locked(int wait) KS_NORETURN_END;
+
+static void
+raise_locked(int wait)
+{
+	KsLimited	limited = {
+		.limit = "authentication",
+		.window = "minute",
+		.period = 60,
+		.limit_value = ks_auth_failures_per_minute,
+		.retry_after = wait,
+		.reset_at = GetCurrentTimestamp() + wait * USECS_PER_SEC,
+	};
+
+	ks_error_limited(&limited, ks_identity_over_http());
+}
+
 /* Holds what was proved, until the subtransaction ends in which it was. */
 static void
 latch(const KsProof *proof)
@@ -373,8 +396,7 @@ ks_identity_authenticate(const char *token, size_t len)
 		int			wait = note_failure(why, token, len, prefix);
 
 		if (wait > 0)
-			ks_error_limited("authentication", wait,
-							 ks_identity_is_authenticator() && ks_request_setting("request.method") != NULL);
+			raise_locked(wait);
 	}
 	if (why != NULL)
 		ks_error_denied("authentication failed", why);

@@ -122,6 +122,9 @@ extern const char *ks_identity_display_name(void);
 /* Whether the session is that of an authenticator. */
 extern bool ks_identity_is_authenticator(void);
 
+/* Whether it serves a request of PostgREST's, whose answer can have headers. */
+extern bool ks_identity_over_http(void);
+
 /* The current role, whose privileges count. */
 extern Oid	ks_identity_current_role(void);
 

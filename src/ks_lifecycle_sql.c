@@ -2,7 +2,8 @@
  *
  * ks_lifecycle_sql.c
  *	  What becomes of workspaces and principals, as SQL functions: changing,
- *	  suspending and offboarding the one, disabling the other.
+ *	  suspending and offboarding the one and setting its plan, disabling the
+ *	  other.
  *
  * Who changes a workspace takes its lock first and checks everything after it.
  * A row whose HMAC is not valid is never written here: that would put a valid
@@ -29,7 +30,9 @@
 
 #include "ks_apikey.h"
 #include "ks_error.h"
+#include "ks_guc.h"
 #include "ks_invitation.h"
+#include "ks_plan.h"
 #include "ks_text.h"
 #include "ks_vault_args.h"
 
@@ -246,6 +249,52 @@ Datum
 ks_fn_update_workspace(PG_FUNCTION_ARGS)
 {
 	return ks_verb_run(fcinfo, KS_ACTION_WORKSPACE_UPDATE, update_workspace);
+}
+
+/*
+ * Who holds billing chooses freely where everybody has the greatest plan
+ * anyway.  Where plans are sold that would be a present: there it may only
+ * choose one that gives less.
+ */
+static void
+check_may_set_plan(const KsVerb *verb, const KsMembership *me, const char *from, const char *to)
+{
+	int			rank = ks_plan_or_default(from)->rank;
+
+	if (is_admin(verb))
+		return;
+	ks_require(me, KS_PERM_BILLING);
+	if (ks_plan_find(to)->rank > rank && strcmp(ks_default_plan, "enterprise") != 0)
+		ks_error_denied("permission denied", "Only the profile admin gives a workspace a plan that includes more.");
+}
+
+static Datum
+set_plan(FunctionCallInfo fcinfo, KsVerb *verb)
+{
+	char	   *plan = text_to_cstring(ks_arg_get_text(fcinfo, 1, "plan"));
+	KsMembership me;
+	KsWorkspaceRow row;
+
+	ks_verb_enter(verb, KS_PROFILE_CLIENT | KS_PROFILE_ADMIN);
+	if (ks_plan_find(plan) == NULL)
+		ks_error_invalid("plan", "one of keystone.plans", NULL);
+	ks_begin_change();
+	lock_workspace(verb, ks_arg_get_text(fcinfo, 0, "workspace"), &me, &row);
+	check_may_set_plan(verb, &me, row.plan, plan);
+	if (row.plan == NULL || strcmp(row.plan, plan) != 0)
+	{
+		row.plan = plan;
+		ks_tenant_write_workspace(&row, NULL);
+	}
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(ks_fn_set_plan);
+/* set_plan(workspace, plan) returns void */
+Datum
+ks_fn_set_plan(PG_FUNCTION_ARGS)
+{
+	return ks_verb_run(fcinfo, KS_ACTION_PLAN_CHANGE, set_plan);
 }
 
 /* Offboarding */

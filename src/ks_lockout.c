@@ -8,7 +8,14 @@
  * subjects with one hash share a count, which refuses a failure early and
  * never a valid token.  A subject's entry lies in one of the NEIGHBOURS
  * places from its hash on; when all are taken by others, it counts in the
- * sink.  Windows are fixed: each begins with its first failure.
+ * sink.
+ *
+ * Failures are counted in windows of a minute, each of which begins with its
+ * first one.  The first failure beyond keystone.auth_failures_per_minute locks
+ * the subject for a minute.  While it is locked, the first failure in each
+ * further minute locks it anew, from then on and for twice as long as before,
+ * and so does the next time that it fails too often; at most for LOCK_MAX.
+ * MEMORY after the lock, and after the last failure, all is forgotten.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,16 +28,23 @@
 #include "ks_guc.h"
 #include "ks_lockout.h"
 
-#define ENTRIES			1024	/* a power of two */
+#define ENTRIES			4096	/* a power of two */
 #define NEIGHBOURS		8
 #define WINDOW			(60 * USECS_PER_SEC)
+#define LOCK_MAX		(3600 * USECS_PER_SEC)
+#define MEMORY			(600 * USECS_PER_SEC)
 
-/* All fields are protected by KS_LOCK_LOCKOUT. */
+/* All fields are protected by KS_LOCK_LOCKOUT.  Times are 0 when there is
+ * none. */
 typedef struct Entry
 {
 	uint64		subject;		/* hash, 0 while it was never used */
 	TimestampTz since;			/* begin of the window */
+	TimestampTz last;			/* the last failure */
+	TimestampTz locked_at;		/* when it was locked, or locked anew */
+	TimestampTz locked_until;
 	int			failures;		/* in the window, does not overflow */
+	int			locks;			/* how often it was locked, does not overflow */
 } Entry;
 
 typedef struct Lockout
@@ -74,13 +88,19 @@ hash_of(const char *kind, const char *subject)
 }
 
 /*
- * Who waited for the lock may be a little earlier than the window; a clock that
+ * Who waited for the lock may be a little earlier than the entry; a clock that
  * was set back by more than a window ends it.
  */
 static bool
 is_over(const Entry *entry, TimestampTz now)
 {
-	return now - entry->since >= WINDOW || entry->since - now >= WINDOW;
+	TimestampTz end = entry->since + WINDOW;
+
+	if (entry->last - now >= WINDOW)
+		return true;
+	if (entry->locks > 0)
+		end = Max(end, Max(entry->locked_until, entry->last) + MEMORY);
+	return now >= end;
 }
 
 /* The subject's entry: its own, else a free one, else the sink. */
@@ -100,33 +120,72 @@ find_entry(uint64 subject, TimestampTz now)
 	}
 	if (free_entry == NULL)
 		return &lockout->sink;
+	memset(free_entry, 0, sizeof(*free_entry));
 	free_entry->subject = subject;
-	free_entry->failures = 0;
 	return free_entry;
+}
+
+/* Locks for a minute, and twice as long each further time. */
+static void
+lock_entry(Entry *entry, TimestampTz now)
+{
+	TimestampTz duration = LOCK_MAX;
+
+	if (entry->locks < 6 && (WINDOW << entry->locks) < LOCK_MAX)
+		duration = WINDOW << entry->locks;
+	if (entry->locks < PG_INT32_MAX)
+		entry->locks++;
+	entry->locked_at = now;
+	entry->locked_until = Max(entry->locked_until, now + duration);
+	entry->since = now;
+	entry->failures = 0;
+}
+
+/* Counts a failure, and locks when it is one too many. */
+static void
+count_failure(Entry *entry, TimestampTz now)
+{
+	if (entry->last != 0 && is_over(entry, now))
+	{
+		uint64		subject = entry->subject;
+
+		memset(entry, 0, sizeof(*entry));
+		entry->subject = subject;
+	}
+	if (now < entry->locked_until)
+	{
+		if (now - entry->locked_at >= WINDOW)
+			lock_entry(entry, now);
+	}
+	else
+	{
+		if (now - entry->since >= WINDOW)
+		{
+			entry->since = now;
+			entry->failures = 0;
+		}
+		if (entry->failures < PG_INT32_MAX)
+			entry->failures++;
+		if (entry->failures > ks_auth_failures_per_minute)
+			lock_entry(entry, now);
+	}
+	entry->last = Max(entry->last, now);
 }
 
 int
 ks_lockout_failed(const char *kind, const char *subject, TimestampTz now)
 {
 	uint64		hash = hash_of(kind, subject);
-	TimestampTz ends;
-	int			failures;
+	TimestampTz until;
 	Entry	   *entry;
 
 	LWLockAcquire(ks_lock(KS_LOCK_LOCKOUT), LW_EXCLUSIVE);
 	entry = find_entry(hash, now);
-	if (entry->failures == 0 || is_over(entry, now))
-	{
-		entry->since = now;
-		entry->failures = 0;
-	}
-	if (entry->failures < PG_INT32_MAX)
-		entry->failures++;
-	failures = entry->failures;
-	ends = entry->since + WINDOW;
+	count_failure(entry, now);
+	until = entry->locked_until;
 	LWLockRelease(ks_lock(KS_LOCK_LOCKOUT));
 
-	if (failures <= ks_auth_failures_per_minute)
+	if (until <= now)
 		return 0;
-	return (int) ((ends - now + USECS_PER_SEC - 1) / USECS_PER_SEC);
+	return (int) ((until - now + USECS_PER_SEC - 1) / USECS_PER_SEC);
 }

@@ -4,8 +4,10 @@
  *	  Failed authentications, counted in shared memory by what was tried: an
  *	  API key's prefix, a client's address.
  *
- * A fixed table; an entry that is a minute old is free.  When the table is
- * full the failure counts against a sink that all share.
+ * Who fails too often in a minute is locked: further failures are only counted
+ * until the lock ends, which lasts longer each time.  A fixed table; an entry
+ * that is forgotten is free.  When the table is full the failure counts against
+ * a sink that all share.  Nothing here keeps a valid token out.
  *
  * Lock: KS_LOCK_LOCKOUT protects the table.
  *
@@ -22,10 +24,9 @@ extern Size ks_lockout_shmem_size(void);
 extern void ks_lockout_shmem_init(void *area, bool found);
 
 /*
- * Counts a failure for a subject (kind: "prefix" or "address", of this
- * database).  Returns 0, or the seconds after which the next failure will be
- * answered by itself again when there were more than
- * keystone.auth_failures_per_minute.
+ * Counts a failure of a subject (kind: "prefix" or "address", of this
+ * database).  Returns 0, or when the subject is locked, perhaps by this very
+ * failure, the seconds until the lock ends.
  */
 extern int	ks_lockout_failed(const char *kind, const char *subject, TimestampTz now);
 

@@ -20,6 +20,7 @@
 #include "utils/uuid.h"
 
 #include "ks_error.h"
+#include "ks_inval.h"
 #include "ks_lookup.h"
 
 /* Counts invalidations. */
@@ -47,23 +48,28 @@ relcache_changed(Datum arg, Oid relid)
 	invalidations++;
 }
 
+uint64
+ks_lookup_invalidations(void)
+{
+	static bool registered = false;
+
+	if (!registered)
+	{
+		ks_inval_register(relcache_changed);
+		registered = true;
+	}
+	return invalidations;
+}
+
 /* Looks the names up once, and again after anything was changed. */
 static void
 find_index(KsIndex *index)
 {
-	static bool registered = false;
-	uint64		seen;
-
-	if (!registered)
-	{
-		CacheRegisterRelcacheCallback(relcache_changed, (Datum) 0);
-		registered = true;
-	}
-	if (index->found_at == invalidations)
-		return;
-
 	/* Noted before looking: an invalidation that arrives meanwhile counts. */
-	seen = invalidations;
+	uint64		seen = ks_lookup_invalidations();
+
+	if (index->found_at == seen)
+		return;
 	index->table_oid = find_relation(index->schema, index->table);
 	index->index_oid = find_relation(index->schema, index->index);
 	index->found_at = seen;
@@ -147,6 +153,13 @@ bool
 ks_lookup_int(const KsLookup *lookup, int column, int32 *value)
 {
 	*value = lookup->nulls[column - 1] ? 0 : DatumGetInt32(lookup->values[column - 1]);
+	return !lookup->nulls[column - 1];
+}
+
+bool
+ks_lookup_bigint(const KsLookup *lookup, int column, int64 *value)
+{
+	*value = lookup->nulls[column - 1] ? 0 : DatumGetInt64(lookup->values[column - 1]);
 	return !lookup->nulls[column - 1];
 }
 

@@ -57,12 +57,17 @@ extern void ks_lookup_by_uuid(KsLookup *lookup, int column, const uint8 uuid[KS_
 extern void ks_lookup_by_int(KsLookup *lookup, int column, int32 value);
 extern void ks_lookup_by_text(KsLookup *lookup, int column, const char *text);
 
+/* How many invalidations of relations this backend has seen, for caches of
+ * what is cheap to read again: a backend can have ten callbacks in all. */
+extern uint64 ks_lookup_invalidations(void);
+
 extern bool ks_lookup_next(KsLookup *lookup);
 extern void ks_lookup_end(KsLookup *lookup);
 
 /* Columns of the row.  Pointers are palloc'd copies; NULL or false for NULL. */
 extern bool ks_lookup_uuid(const KsLookup *lookup, int column, uint8 uuid[KS_ID_LEN]);
 extern bool ks_lookup_int(const KsLookup *lookup, int column, int32 *value);
+extern bool ks_lookup_bigint(const KsLookup *lookup, int column, int64 *value);
 extern bool ks_lookup_time(const KsLookup *lookup, int column, TimestampTz *value);
 extern bool ks_lookup_bool(const KsLookup *lookup, int column);
 extern char *ks_lookup_text(const KsLookup *lookup, int column);

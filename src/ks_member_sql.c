@@ -22,6 +22,7 @@
 #include "ks_http.h"
 #include "ks_invitation.h"
 #include "ks_mem.h"
+#include "ks_plan.h"
 #include "ks_share.h"
 #include "ks_text.h"
 #include "ks_vault_args.h"
@@ -112,6 +113,7 @@ add_member(FunctionCallInfo fcinfo, KsVerb *verb)
 	ks_tenant_get_member(me.workspace, principal, &row);
 	if (row.counts)
 		ks_error_duplicate("the principal is a member already", NULL);
+	ks_plan_check_members(me.workspace, principal);
 	ks_tenant_put_member(me.workspace, principal, role, extra, verb->call.actor.principal);
 	PG_RETURN_VOID();
 }
@@ -452,6 +454,7 @@ accept_invitation(FunctionCallInfo fcinfo, KsVerb *verb)
 	ks_tenant_get_member(invitation.workspace, verb->call.actor.principal, &row);
 	if (row.counts)
 		ks_error_duplicate("the principal is a member already", NULL);
+	ks_plan_check_members(invitation.workspace, verb->call.actor.principal);
 
 	ks_tenant_ensure_principal(&verb->call);
 	ks_invitation_accept(&invitation, verb->call.actor.principal);

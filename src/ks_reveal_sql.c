@@ -21,6 +21,7 @@
 #include "ks_dotenv.h"
 #include "ks_error.h"
 #include "ks_http.h"
+#include "ks_latency.h"
 #include "ks_mem.h"
 #include "ks_request.h"
 #include "ks_text.h"
@@ -43,6 +44,19 @@ begin_reveal(void)
 	ks_keyring_require_open();
 	ks_change_require();
 	ks_http_no_store();
+}
+
+/* Runs a verb that gives values out; its time is one of the metrics. */
+static Datum
+run_reveal(FunctionCallInfo fcinfo, KsVerbBody body)
+{
+	instr_time	start;
+	Datum		result;
+
+	ks_latency_begin(&start);
+	result = ks_verb_run(fcinfo, KS_ACTION_CREDENTIAL_REVEAL, body);
+	ks_latency_end(&start);
+	return result;
 }
 
 /* A value, or a field of it, as the result of a function; the buffer is wiped. */
@@ -148,7 +162,7 @@ PG_FUNCTION_INFO_V1(ks_fn_reveal);
 Datum
 ks_fn_reveal(PG_FUNCTION_ARGS)
 {
-	return ks_verb_run(fcinfo, KS_ACTION_CREDENTIAL_REVEAL, reveal);
+	return run_reveal(fcinfo, reveal);
 }
 
 static Datum
@@ -170,7 +184,7 @@ PG_FUNCTION_INFO_V1(ks_fn_reveal_by_id);
 Datum
 ks_fn_reveal_by_id(PG_FUNCTION_ARGS)
 {
-	return ks_verb_run(fcinfo, KS_ACTION_CREDENTIAL_REVEAL, reveal_by_id);
+	return run_reveal(fcinfo, reveal_by_id);
 }
 
 /* Many reveals: their entries are put one by one, and waited for together. */
@@ -198,8 +212,9 @@ put_revealed(Batch *batch, const KsReveal *wanted)
 		ks_verb_put(verb, KS_OUTCOME_OK, &wanted->credential, &wanted->sealed, &batch->ticket);
 		batch->waiting = true;
 	}
-	else if (ks_verb_put_refusal(verb, wanted->problem.sqlstate, wanted->seen ? &wanted->credential : NULL,
-								 wanted->id, &batch->ticket))
+	else if (ks_verb_put_refusal(verb, wanted->problem.sqlstate,
+								 wanted->problem.sqlstate == KS_ERRCODE_LIMITED ? &wanted->problem.limited : NULL,
+								 wanted->seen ? &wanted->credential : NULL, wanted->id, &batch->ticket))
 		batch->waiting = true;
 	verb->detail.n = pairs;
 	verb->detail.len = len;
@@ -218,6 +233,9 @@ wait_for_batch(Batch *batch)
 static char *
 describe_problem(const KsProblem *problem)
 {
+	if (problem->sqlstate == KS_ERRCODE_LIMITED)
+		return psprintf("%s %s, try again in " INT64_FORMAT " seconds", unpack_sql_state(problem->sqlstate),
+						problem->message, problem->limited.retry_after);
 	if (problem->reason != NULL)
 		ereport(LOG,
 				errcode(problem->sqlstate),
@@ -322,7 +340,7 @@ PG_FUNCTION_INFO_V1(ks_fn_reveal_many);
 Datum
 ks_fn_reveal_many(PG_FUNCTION_ARGS)
 {
-	return ks_verb_run(fcinfo, KS_ACTION_CREDENTIAL_REVEAL, reveal_many);
+	return run_reveal(fcinfo, reveal_many);
 }
 
 /* The named part of an environment, in the order asked. */
@@ -409,7 +427,7 @@ PG_FUNCTION_INFO_V1(ks_fn_reveal_env);
 Datum
 ks_fn_reveal_env(PG_FUNCTION_ARGS)
 {
-	return ks_verb_run(fcinfo, KS_ACTION_CREDENTIAL_REVEAL, reveal_env);
+	return run_reveal(fcinfo, reveal_env);
 }
 
 /* export_env() */
@@ -454,7 +472,7 @@ read_exported(Batch *batch, const uint8 *id, ExportedLine *line)
 	if (ks_vault_reveal(&batch->verb->call, &wanted))
 		line->value = wanted.value;
 	else
-		line->why = psprintf("%s %s", unpack_sql_state(wanted.problem.sqlstate), wanted.problem.message);
+		line->why = describe_problem(&wanted.problem);
 	put_revealed(batch, &wanted);
 }
 
@@ -528,7 +546,7 @@ PG_FUNCTION_INFO_V1(ks_fn_export_env);
 Datum
 ks_fn_export_env(PG_FUNCTION_ARGS)
 {
-	return ks_verb_run(fcinfo, KS_ACTION_CREDENTIAL_REVEAL, export_env);
+	return run_reveal(fcinfo, export_env);
 }
 
 /* Looking up */

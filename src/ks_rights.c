@@ -28,6 +28,7 @@
 
 #include "ks_args.h"
 #include "ks_error.h"
+#include "ks_inval.h"
 #include "ks_keyring.h"
 #include "ks_rights.h"
 #include "ks_shmem.h"
@@ -247,7 +248,7 @@ refresh_cache(void)
 
 	if (!registered)
 	{
-		CacheRegisterRelcacheCallback(relcache_changed, (Datum) 0);
+		ks_inval_register(relcache_changed);
 		CacheRegisterSyscacheCallback(AUTHOID, roles_changed, (Datum) 0);
 		CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, roles_changed, (Datum) 0);
 		cache_context = AllocSetContextCreate(TopMemoryContext, "keystone rights",

@@ -113,6 +113,8 @@ workspace_fields(KsFields *f, uint8 *buf, const KsWorkspaceRow *w)
 	ks_fields_uuid(f, w->set_by_member ? w->status_set_by : NULL);
 	time_field(f, w->offboarded, w->purge_after);
 	time_field(f, w->purged, w->purged_at);
+	ks_fields_text(f, w->plan);
+	ks_fields_i64(f, w->period_anchor);
 	ks_fields_uuid(f, w->personal ? w->personal_of : NULL);
 	ks_fields_i64(f, w->updated_at);
 }
@@ -219,6 +221,26 @@ share_fields(KsFields *f, uint8 *buf, const KsShareRow *s)
 	time_field(f, s->revoked, s->revoked_at);
 }
 
+static void
+limit_fields(KsFields *f, uint8 *buf, const KsLimitRow *l)
+{
+	ks_fields_begin(f, buf, MAC_INPUT_MAX, "keystone row limit v1");
+	ks_fields_uuid(f, l->workspace);
+	ks_fields_text(f, l->name);
+	ks_fields_text(f, l->windows);
+	ks_fields_text(f, l->algorithm);
+	ks_fields_text(f, l->timezone);
+	ks_fields_text(f, l->limit_class);
+	ks_fields_u32(f, l->shadow);
+	ks_fields_text(f, l->enforce_action);
+	ks_fields_text(f, l->enforce_provider);
+	ks_fields_text(f, l->key_by);
+	ks_fields_u32(f, (uint32) l->near_percent);
+	ks_fields_u32(f, l->refundable);
+	ks_fields_i64(f, l->updated_at);
+	time_field(f, l->dropped, l->dropped_at);
+}
+
 void
 ks_secret_mac(const char *purpose, const void *secret, size_t len, uint8 mac[KS_DIGEST_LEN])
 {
@@ -284,10 +306,12 @@ ks_workspace_read(const KsSpi *spi, uint64 row, int first, KsWorkspaceRow *works
 	workspace->set_by_member = ks_col_uuid(row, first + 3, workspace->status_set_by);
 	workspace->offboarded = ks_col_time(row, first + 4, &workspace->purge_after);
 	workspace->purged = ks_col_time(row, first + 5, &workspace->purged_at);
-	workspace->personal = ks_col_uuid(row, first + 6, workspace->personal_of);
-	(void) ks_col_time(row, first + 7, &workspace->updated_at);
+	workspace->plan = ks_col_text(spi, row, first + 6);
+	(void) ks_col_time(row, first + 7, &workspace->period_anchor);
+	workspace->personal = ks_col_uuid(row, first + 8, workspace->personal_of);
+	(void) ks_col_time(row, first + 9, &workspace->updated_at);
 	workspace_fields(&fields, buf, workspace);
-	return mac_is_valid(spi, row, first + 8, &fields);
+	return mac_is_valid(spi, row, first + 10, &fields);
 }
 
 bool
@@ -454,6 +478,31 @@ ks_share_read(const KsSpi *spi, uint64 row, int first, KsShareRow *share)
 	return mac_is_valid(spi, row, first + 7, &fields);
 }
 
+bool
+ks_limit_read(const KsSpi *spi, uint64 row, int first, KsLimitRow *limit)
+{
+	uint8		buf[MAC_INPUT_MAX];
+	KsFields	fields;
+
+	memset(limit, 0, sizeof(*limit));
+	(void) ks_col_uuid(row, first, limit->workspace);
+	limit->name = ks_col_text(spi, row, first + 1);
+	limit->windows = ks_col_text(spi, row, first + 2);
+	limit->algorithm = ks_col_text(spi, row, first + 3);
+	limit->timezone = ks_col_text(spi, row, first + 4);
+	limit->limit_class = ks_col_text(spi, row, first + 5);
+	limit->shadow = ks_col_bool(row, first + 6);
+	limit->enforce_action = ks_col_text(spi, row, first + 7);
+	limit->enforce_provider = ks_col_text(spi, row, first + 8);
+	limit->key_by = ks_col_text(spi, row, first + 9);
+	(void) ks_col_int(row, first + 10, &limit->near_percent);
+	limit->refundable = ks_col_bool(row, first + 11);
+	(void) ks_col_time(row, first + 12, &limit->updated_at);
+	limit->dropped = ks_col_time(row, first + 13, &limit->dropped_at);
+	limit_fields(&fields, buf, limit);
+	return mac_is_valid(spi, row, first + 14, &fields);
+}
+
 /* The HMAC of each as an argument. */
 #define DEFINE_ADD_MAC(function, type, fields_of) \
 void \
@@ -475,6 +524,7 @@ DEFINE_ADD_MAC(ks_api_key_add_mac, KsApiKeyRow, api_key_fields)
 DEFINE_ADD_MAC(ks_key_secret_add_mac, KsKeySecretRow, key_secret_fields)
 DEFINE_ADD_MAC(ks_invitation_add_mac, KsInvitationRow, invitation_fields)
 DEFINE_ADD_MAC(ks_share_add_mac, KsShareRow, share_fields)
+DEFINE_ADD_MAC(ks_limit_add_mac, KsLimitRow, limit_fields)
 
 Datum
 ks_name_list_datum(const KsNameList *list)
@@ -514,6 +564,7 @@ DEFINE_IS_VALID(api_key_is_valid, KsApiKeyRow, ks_api_key_read)
 DEFINE_IS_VALID(key_secret_is_valid, KsKeySecretRow, ks_key_secret_read)
 DEFINE_IS_VALID(invitation_is_valid, KsInvitationRow, ks_invitation_read)
 DEFINE_IS_VALID(share_is_valid, KsShareRow, ks_share_read)
+DEFINE_IS_VALID(limit_is_valid, KsLimitRow, ks_limit_read)
 
 /* A table whose rows give rights.  Its plan has the row's name as one more column. */
 typedef struct MacTable
@@ -552,6 +603,9 @@ static MacTable mac_tables[] = {
 	{"credential_shares",
 		{.sql = "SELECT " KS_SHARE_COLUMNS ", c.workspace_id || '/' || c.credential_id || '/' || c.grantee FROM keystone.credential_shares c"},
 	KS_SHARE_COLUMNS_N, share_is_valid},
+	{"limits",
+		{.sql = "SELECT " KS_LIMIT_COLUMNS ", l.workspace_id || '/' || l.name FROM keystone_private.limits l"},
+	KS_LIMIT_COLUMNS_N, limit_is_valid},
 };
 
 /* Counts the forged rows of a table; named says how many are named already. */

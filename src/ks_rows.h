@@ -52,6 +52,8 @@ typedef struct KsWorkspaceRow
 	TimestampTz purge_after;	/* when offboarded */
 	bool		purged;
 	TimestampTz purged_at;
+	const char *plan;			/* may be NULL */
+	TimestampTz period_anchor;
 	bool		personal;
 	uint8		personal_of[KS_ID_LEN]; /* when personal */
 	TimestampTz updated_at;
@@ -151,15 +153,37 @@ typedef struct KsShareRow
 	TimestampTz revoked_at;
 } KsShareRow;
 
+/* A limit that somebody defined. */
+typedef struct KsLimitRow
+{
+	uint8		workspace[KS_ID_LEN];	/* nil: of the whole database */
+	const char *name;
+	const char *windows;		/* as it was given, such as "10/hour, 100/day" */
+	const char *algorithm;
+	const char *timezone;
+	const char *limit_class;	/* protect or fair */
+	bool		shadow;
+	const char *enforce_action; /* NULL: applied by callers only */
+	const char *enforce_provider;	/* NULL: any */
+	const char *key_by;			/* principal, workspace, credential or
+								 * provider, with commas */
+	int32		near_percent;
+	bool		refundable;
+	TimestampTz updated_at;
+	bool		dropped;
+	TimestampTz dropped_at;
+} KsLimitRow;
+
 /*
- * Columns of the tables under the alias p, w, m, g, e, k, s, i or c, as the
+ * Columns of the tables under the alias p, w, m, g, e, k, s, i, c or l, as the
  * readers want them.
  */
 #define KS_PRINCIPAL_COLUMNS	"p.id, p.kind, p.db_role::text, p.disabled_at, p.row_mac"
 #define KS_PRINCIPAL_COLUMNS_N	5
 #define KS_WORKSPACE_COLUMNS \
-	"w.id, w.slug, w.status, w.status_set_by, w.purge_after, w.purged_at, w.personal_of, w.updated_at, w.row_mac"
-#define KS_WORKSPACE_COLUMNS_N	9
+	"w.id, w.slug, w.status, w.status_set_by, w.purge_after, w.purged_at, w.plan, w.period_anchor, w.personal_of," \
+	" w.updated_at, w.row_mac"
+#define KS_WORKSPACE_COLUMNS_N	11
 #define KS_MEMBER_COLUMNS \
 	"m.workspace_id, m.principal_id, m.role, m.extra_permissions, m.updated_at, m.removed_at, m.row_mac"
 #define KS_MEMBER_COLUMNS_N		7
@@ -179,6 +203,10 @@ typedef struct KsShareRow
 #define KS_SHARE_COLUMNS \
 	"c.workspace_id, c.credential_id, c.grantee, c.owner, c.until, c.updated_at, c.revoked_at, c.row_mac"
 #define KS_SHARE_COLUMNS_N		8
+#define KS_LIMIT_COLUMNS \
+	"l.workspace_id, l.name, l.windows, l.algorithm, l.timezone, l.class, l.shadow, l.enforce_action, l.enforce_provider," \
+	" l.key_by, l.near_percent, l.refundable, l.updated_at, l.dropped_at, l.row_mac"
+#define KS_LIMIT_COLUMNS_N		15
 
 /*
  * Read a row whose columns begin at number first.  Each returns whether the
@@ -193,6 +221,7 @@ extern bool ks_api_key_read(const KsSpi *spi, uint64 row, int first, KsApiKeyRow
 extern bool ks_key_secret_read(const KsSpi *spi, uint64 row, int first, KsKeySecretRow *found);
 extern bool ks_invitation_read(const KsSpi *spi, uint64 row, int first, KsInvitationRow *invitation);
 extern bool ks_share_read(const KsSpi *spi, uint64 row, int first, KsShareRow *share);
+extern bool ks_limit_read(const KsSpi *spi, uint64 row, int first, KsLimitRow *limit);
 
 /* Add the HMAC of a row as an argument.  PT423 when sealed. */
 extern void ks_principal_add_mac(KsArgs *args, const KsPrincipalRow *principal);
@@ -204,14 +233,16 @@ extern void ks_api_key_add_mac(KsArgs *args, const KsApiKeyRow *key);
 extern void ks_key_secret_add_mac(KsArgs *args, const KsKeySecretRow *secret);
 extern void ks_invitation_add_mac(KsArgs *args, const KsInvitationRow *invitation);
 extern void ks_share_add_mac(KsArgs *args, const KsShareRow *share);
+extern void ks_limit_add_mac(KsArgs *args, const KsLimitRow *limit);
 
 /*
  * HMAC of a random secret that a caller presents, under a key of the
- * database: what is kept of API keys and invitations.  purpose tells them
- * apart.  PT423 when sealed.
+ * database: what is kept of API keys and invitations, and what proves that a
+ * token is of ours.  purpose tells them apart.  PT423 when sealed.
  */
 #define KS_SECRET_API_KEY		"keystone secret api key v1"
 #define KS_SECRET_INVITATION	"keystone secret invitation v1"
+#define KS_SECRET_REFUND		"keystone secret limit refund v1"
 
 extern void ks_secret_mac(const char *purpose, const void *secret, size_t len, uint8 mac[KS_DIGEST_LEN]);
 

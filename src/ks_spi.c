@@ -31,6 +31,7 @@
 #include "utils/uuid.h"
 
 #include "ks_error.h"
+#include "ks_inval.h"
 #include "ks_spi.h"
 
 /*
@@ -181,7 +182,7 @@ refuse_foreign_objects(void)
 
 	if (!registered)
 	{
-		CacheRegisterRelcacheCallback(relcache_changed, (Datum) 0);
+		ks_inval_register(relcache_changed);
 		registered = true;
 	}
 	if (clean_at == invalidations)
@@ -477,6 +478,16 @@ ks_col_bigint(uint64 row, int number, int64 *result)
 	Datum		value = column(row, number, &isnull);
 
 	*result = isnull ? 0 : DatumGetInt64(value);
+	return !isnull;
+}
+
+bool
+ks_col_double(uint64 row, int number, double *result)
+{
+	bool		isnull;
+	Datum		value = column(row, number, &isnull);
+
+	*result = isnull ? 0 : DatumGetFloat8(value);
 	return !isnull;
 }
 

@@ -91,6 +91,7 @@ extern char *ks_col_text(const KsSpi *spi, uint64 row, int column);
 extern uint8 *ks_col_bytes(const KsSpi *spi, uint64 row, int column, size_t *len);
 extern bool ks_col_int(uint64 row, int column, int32 *value);
 extern bool ks_col_bigint(uint64 row, int column, int64 *value);
+extern bool ks_col_double(uint64 row, int column, double *value);
 extern bool ks_col_bool(uint64 row, int column);
 extern bool ks_col_time(uint64 row, int column, TimestampTz *value);
 extern Jsonb *ks_col_jsonb(const KsSpi *spi, uint64 row, int column);

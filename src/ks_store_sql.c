@@ -19,11 +19,13 @@
 #include "utils/timestamp.h"
 
 #include "ks_dotenv.h"
+#include "ks_enforce.h"
 #include "ks_error.h"
 #include "ks_guc.h"
 #include "ks_hooks.h"
 #include "ks_keys.h"
 #include "ks_mem.h"
+#include "ks_quota.h"
 #include "ks_text.h"
 #include "ks_value.h"
 #include "ks_vault_args.h"
@@ -178,6 +180,8 @@ store_value(KsVerb *verb, StoreRequest *request, int32 *version)
 		if (row->provider != NULL)
 			ks_get_provider(request->member.workspace, row->provider, &provider);
 		ks_check_value(&request->value, row->provider != NULL ? &provider : NULL);
+		if (request->current)
+			ks_enforce_change(&verb->call, there.provider != NULL ? &there : row);
 		ks_vault_change(&there, row, request->current ? 0 : there.current_version);
 	}
 	*version = ks_vault_put(row, &value, request->current, 0, by);
@@ -186,7 +190,10 @@ store_value(KsVerb *verb, StoreRequest *request, int32 *version)
 	ks_change_end(verb, row, *version);
 	if (!found)
 		return "created";
-	return request->current ? "rotated" : "pending";
+	if (!request->current)
+		return "pending";
+	ks_quota_use(verb, request->member.workspace, KS_METER_ROTATIONS, 1);
+	return "rotated";
 }
 
 static void
@@ -278,6 +285,7 @@ is_unchanged(const KsCall *call, const StoreRequest *request)
 			.folded_name = request->row.folded_name,
 			.shared = true,
 		},
+		.internal = true,
 	};
 	bool		same;
 

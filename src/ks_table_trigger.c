@@ -47,6 +47,7 @@
 #include "ks_bulk.h"
 #include "ks_change.h"
 #include "ks_error.h"
+#include "ks_inval.h"
 
 #define ROW_TRIGGER			"keystone_audit"
 #define TRUNCATE_TRIGGER	"keystone_audit_truncate"
@@ -133,7 +134,7 @@ make_cache(void)
 	HASHCTL		control = {.keysize = sizeof(Oid), .entrysize = sizeof(Table)};
 
 	known_tables = hash_create("keystone audited tables", 32, &control, HASH_ELEM | HASH_BLOBS);
-	CacheRegisterRelcacheCallback(forget_table, (Datum) 0);
+	ks_inval_register(forget_table);
 	CacheRegisterSyscacheCallback(NAMESPACEOID, forget_all_tables, (Datum) 0);
 	CacheRegisterSyscacheCallback(TYPEOID, forget_all_tables, (Datum) 0);
 }

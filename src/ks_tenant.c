@@ -302,9 +302,9 @@ ks_tenant_add_workspace(const uint8 id[KS_ID_LEN], const char *slug, const char 
 						const uint8 owner[KS_ID_LEN], bool personal)
 {
 	static KsPlan plan = {.sql =
-		"INSERT INTO keystone.workspaces (id, slug, display_name, status, personal_of, created_by,"
-		" created_at, updated_at, row_mac)"
-		" VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8) ON CONFLICT DO NOTHING"
+		"INSERT INTO keystone.workspaces (id, slug, display_name, status, plan, period_anchor, personal_of,"
+		" created_by, created_at, updated_at, row_mac)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $6, $6, $9) ON CONFLICT DO NOTHING"
 	};
 	KsWorkspaceRow row = {.slug = slug, .status = "active", .personal = personal};
 	KsArgs		args = {0};
@@ -313,15 +313,16 @@ ks_tenant_add_workspace(const uint8 id[KS_ID_LEN], const char *slug, const char 
 
 	memcpy(row.id, id, KS_ID_LEN);
 	memcpy(row.personal_of, owner, KS_ID_LEN);
-	row.updated_at = GetCurrentTimestamp();
+	row.updated_at = row.period_anchor = GetCurrentTimestamp();
 	ks_spi_begin_write(&spi);
 	ks_arg_uuid(&args, row.id);
 	ks_arg_text(&args, row.slug);
 	ks_arg_text(&args, display_name);
 	ks_arg_text(&args, row.status);
+	ks_arg_text(&args, row.plan);
+	ks_arg_time(&args, true, row.period_anchor);
 	ks_arg_uuid(&args, personal ? row.personal_of : NULL);
 	ks_arg_uuid(&args, owner);
-	ks_arg_time(&args, true, row.updated_at);
 	ks_workspace_add_mac(&args, &row);
 	added = ks_spi_write(&plan, &args) == 1;
 	ks_spi_end(&spi);
@@ -339,8 +340,8 @@ ks_tenant_write_workspace(KsWorkspaceRow *row, const KsWorkspaceTexts *texts)
 	static KsPlan taken = {.sql = "SELECT 1 FROM keystone.workspaces WHERE slug = $1 AND id <> $2"};
 	static KsPlan plan = {.sql =
 		"UPDATE keystone.workspaces SET slug = $2, status = $3, status_set_by = $4, purge_after = $5,"
-		" purged_at = $6, updated_at = $7, row_mac = $8, display_name = coalesce($9, display_name),"
-		" contact = CASE WHEN $10 THEN $11 ELSE contact END WHERE id = $1"
+		" purged_at = $6, plan = $7, updated_at = $8, row_mac = $9, display_name = coalesce($10, display_name),"
+		" contact = CASE WHEN $11 THEN $12 ELSE contact END WHERE id = $1"
 	};
 	KsArgs		taken_args = {0};
 	KsArgs		args = {0};
@@ -360,6 +361,7 @@ ks_tenant_write_workspace(KsWorkspaceRow *row, const KsWorkspaceTexts *texts)
 	ks_arg_uuid(&args, row->set_by_member ? row->status_set_by : NULL);
 	ks_arg_time(&args, row->offboarded, row->purge_after);
 	ks_arg_time(&args, row->purged, row->purged_at);
+	ks_arg_text(&args, row->plan);
 	ks_arg_time(&args, true, row->updated_at);
 	ks_workspace_add_mac(&args, row);
 	ks_arg_text(&args, texts->display_name);
@@ -650,6 +652,24 @@ ks_tenant_provider(const uint8 workspace[KS_ID_LEN], const char *name, KsProvide
 	return found;
 }
 
+/* From now on, unless it is the price already: the last one that was set, else
+ * the catalogue's.  No price is a price of 0. */
+static void
+set_price(const KsProvider *provider)
+{
+	static KsPlan plan = {.sql =
+		"INSERT INTO keystone_private.provider_prices AS p (provider, valid_from, cost_micros)"
+		" SELECT $1, clock_timestamp(), $2 WHERE $2 <> coalesce((SELECT r.cost_micros FROM keystone_private.provider_prices r"
+		"  WHERE r.provider = $1 ORDER BY r.valid_from DESC LIMIT 1),"
+		" (SELECT c.cost_micros FROM keystone_private.provider_catalogue c WHERE c.name = $1), 0)"
+	};
+	KsArgs		args = {0};
+
+	ks_arg_text(&args, provider->name);
+	ks_arg_bigint(&args, true, provider->has_cost ? provider->cost_micros : 0);
+	(void) ks_spi_write(&plan, &args);
+}
+
 void
 ks_tenant_define_provider(const KsProvider *provider, const char *by)
 {
@@ -676,6 +696,7 @@ ks_tenant_define_provider(const KsProvider *provider, const char *by)
 	ks_arg_bool(&args, true, provider->enabled);
 	ks_arg_name(&args, by);
 	(void) ks_spi_write(&plan, &args);
+	set_price(provider);
 	ks_spi_end(&spi);
 }
 

@@ -40,8 +40,8 @@ typedef struct KsWorkspaceTexts
 	const char *contact;		/* when set_contact; NULL: none */
 } KsWorkspaceTexts;
 
-/* Writes slug, status, status_set_by, purge_after and purged_at as the row says
- * them, and texts (may be NULL).  23505 when the slug is taken. */
+/* Writes slug, status, status_set_by, purge_after, purged_at and plan as the
+ * row says them, and texts (may be NULL).  23505 when the slug is taken. */
 extern void ks_tenant_write_workspace(KsWorkspaceRow *row, const KsWorkspaceTexts *texts);
 
 /* Display name of a principal, palloc'd; NULL when there is none. */

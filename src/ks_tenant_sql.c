@@ -17,6 +17,7 @@
 
 #include "ks_error.h"
 #include "ks_keys.h"
+#include "ks_plan.h"
 #include "ks_text.h"
 #include "ks_value.h"
 #include "ks_vault_args.h"
@@ -146,6 +147,7 @@ create_workspace(FunctionCallInfo fcinfo, KsVerb *verb)
 	ks_tenant_refuse_api_key(&verb->call);
 	ks_begin_change();
 	ks_tenant_ensure_principal(&verb->call);
+	ks_plan_check_workspaces(verb->call.actor.principal);
 	return make_workspace(&verb->call, slug,
 						  display_name != NULL ?
 						  ks_text_name("display_name", display_name, KS_DISPLAY_NAME_MAX) : slug,
@@ -312,6 +314,7 @@ provider_configure(FunctionCallInfo fcinfo, KsVerb *verb)
 	char	   *name;
 	char	   *mode;
 	Jsonb	   *config;
+	bool		enabled;
 
 	ks_verb_enter_known(verb, KS_PROFILE_CLIENT);
 	name = ks_text_name("provider", ks_arg_get_text(fcinfo, 1, "provider"), KS_PROVIDER_MAX);
@@ -321,14 +324,16 @@ provider_configure(FunctionCallInfo fcinfo, KsVerb *verb)
 	config = ks_arg_get_jsonb(fcinfo, 3, "config");
 	if (!JB_ROOT_IS_OBJECT(config) || VARSIZE_ANY_EXHDR(config) > KS_METADATA_MAX)
 		ks_error_invalid("config", psprintf("a JSON object of at most %d bytes", KS_METADATA_MAX), NULL);
+	enabled = ks_arg_get_bool(fcinfo, 4, "enabled");
 	ks_begin_change();
-	ks_membership(&verb->call, ks_arg_get_text_or_null(fcinfo, 0), &member);
-	memcpy(verb->workspace, member.workspace, KS_ID_LEN);
+	ks_tenant_lock_membership(&verb->call, ks_arg_get_text_or_null(fcinfo, 0), verb->workspace, &member);
 	ks_require(&member, KS_PERM_WORKSPACE);
 	if (!ks_tenant_provider(member.workspace, name, &provider))
 		ks_error_invalid("provider", "one of keystone.providers", NULL);
-	ks_tenant_configure_provider(member.workspace, name, mode, JsonbPGetDatum(config),
-								 ks_arg_get_bool(fcinfo, 4, "enabled"), verb->call.actor.principal);
+	if (enabled)
+		ks_plan_check_providers(member.workspace, name);
+	ks_tenant_configure_provider(member.workspace, name, mode, JsonbPGetDatum(config), enabled,
+								 verb->call.actor.principal);
 	PG_RETURN_VOID();
 }
 

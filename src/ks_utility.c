@@ -43,6 +43,7 @@
 
 #include "ks_error.h"
 #include "ks_event.h"
+#include "ks_limit.h"
 #include "ks_utility.h"
 
 #define EXTENSION		"keystone"
@@ -55,6 +56,7 @@ static ProcessUtility_hook_type next_ProcessUtility = standard_ProcessUtility;
 
 /* Of the transaction: lists are in TopTransactionContext. */
 static List *held = NIL;		/* oids of databases */
+static Oid	dropped = InvalidOid;	/* database */
 static bool databases_changed = false;
 static bool extension_created = false;
 static bool extension_dropped = false;
@@ -306,6 +308,7 @@ forget_extension(void)
 	if (slot < 0)
 		return;
 	ks_event_slot_set_state(slot, KS_DATABASE_UNKNOWN);
+	ks_limit_forget_database(MyDatabaseId);
 	(void) end_workers(slot);
 }
 
@@ -345,11 +348,14 @@ transaction_ended(XactEvent event, void *arg pg_attribute_unused())
 		forget_extension();
 	if (event == XACT_EVENT_COMMIT && extension_created)
 		request_workers();
+	if (event == XACT_EVENT_COMMIT && OidIsValid(dropped))
+		ks_limit_forget_database(dropped);
 	if (held != NIL || databases_changed || extension_dropped)
 		ks_event_wake_launcher();
 
 	held = NIL;					/* its memory goes with the transaction */
 	databases_changed = extension_created = extension_dropped = false;
+	dropped = InvalidOid;
 }
 
 
@@ -419,6 +425,8 @@ process_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 		hold(database);
 		next_ProcessUtility(statement, query, read_only_tree, context, params, environment,
 							destination, completion);
+		if (IsA(statement->utilityStmt, DropdbStmt))
+			dropped = database;
 	}
 	PG_CATCH();
 	{

@@ -13,6 +13,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "ks_enforce.h"
 #include "ks_error.h"
 #include "ks_guc.h"
 #include "ks_keys.h"
@@ -54,6 +55,8 @@ ks_vault_raise(const KsProblem *problem)
 			if (problem->shredded)
 				ks_error_shredded();
 			ks_error_sealed(problem->reason);
+		case KS_ERRCODE_LIMITED:
+			ks_error_limited(&problem->limited, ks_identity_over_http());
 		case ERRCODE_DATA_CORRUPTED:
 			ks_error_damaged(problem->reason);
 		default:
@@ -249,6 +252,17 @@ is_given(const KsMembership *member, const KsCredential *credential, const KsSea
 	return true;
 }
 
+/* Whether the limits allow one more attempt, which they count. */
+static bool
+is_within_limits(const KsCall *call, KsReveal *reveal)
+{
+	KsProblem  *problem = &reveal->problem;
+
+	if (reveal->internal || ks_enforce_reveal(call, &reveal->credential, &problem->limited))
+		return true;
+	return refuse(problem, KS_ERRCODE_LIMITED, KS_LIMITED_MESSAGE, NULL, NULL);
+}
+
 bool
 ks_vault_reveal(const KsCall *call, KsReveal *reveal)
 {
@@ -271,6 +285,7 @@ ks_vault_reveal(const KsCall *call, KsReveal *reveal)
 		return refuse_not_found(&reveal->problem);
 	reveal->shared = may && credential->personal && !is_own(call, credential);
 	return may && is_given(&member, credential, &reveal->sealed, &reveal->problem) &&
+		is_within_limits(call, reveal) &&
 		ks_vault_open(credential, &reveal->sealed, &reveal->value, &reveal->problem);
 }
 

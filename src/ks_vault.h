@@ -12,6 +12,7 @@
 #ifndef KS_VAULT_H
 #define KS_VAULT_H
 
+#include "ks_error.h"
 #include "ks_store.h"
 #include "ks_rights.h"
 
@@ -34,6 +35,7 @@ typedef struct KsProblem
 	const char *reason;			/* for the server log and verify_all(), may be
 								 * NULL */
 	bool		shredded;		/* PT423 because the workspace's keys are gone */
+	KsLimited	limited;		/* PT429: what refused */
 } KsProblem;
 
 KS_NORETURN extern void ks_vault_raise(const KsProblem *problem) KS_NORETURN_END;
@@ -76,6 +78,8 @@ typedef struct KsReveal
 	const uint8 *id;			/* NULL: by name */
 	KsName		name;
 	int32		version;		/* 0: the current one */
+	bool		internal;		/* the caller does not get the value: no limit
+								 * applies */
 
 	/* what came of it */
 	bool		seen;			/* the caller may see the credential;
@@ -89,7 +93,7 @@ typedef struct KsReveal
 } KsReveal;
 
 /* Everything between what was asked for and its value: finding, access, state,
- * opening.  False with a problem. */
+ * limits, opening.  False with a problem. */
 extern bool ks_vault_reveal(const KsCall *call, KsReveal *reveal);
 
 /*

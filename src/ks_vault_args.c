@@ -159,7 +159,7 @@ ks_check_metadata(const Jsonb *metadata)
 	if (!JB_ROOT_IS_OBJECT(metadata))
 		ks_error_invalid("metadata", "a JSON object", NULL);
 	initStringInfo(&json);
-	(void) JsonbToCString(&json, (JsonbContainer *) & metadata->root, VARSIZE(metadata));
+	(void) JsonbToCString(&json, (JsonbContainer *) &metadata->root, VARSIZE(metadata));
 	if (json.len > KS_METADATA_MAX)
 		ks_error_invalid("metadata", psprintf("at most %d bytes long", KS_METADATA_MAX), NULL);
 	pfree(json.data);

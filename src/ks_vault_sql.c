@@ -16,10 +16,12 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "ks_enforce.h"
 #include "ks_error.h"
 #include "ks_guc.h"
 #include "ks_hooks.h"
 #include "ks_mem.h"
+#include "ks_quota.h"
 #include "ks_text.h"
 #include "ks_value.h"
 #include "ks_vault_args.h"
@@ -56,9 +58,11 @@ rotate(FunctionCallInfo fcinfo, KsVerb *verb)
 		version = credential.last_version + 1;
 	else
 	{
+		ks_enforce_change(&verb->call, &credential);
 		ks_change_begin(verb);
 		version = ks_vault_put(&credential, &value, true, 0, verb->call.actor.principal);
 		ks_change_end(verb, &credential, version);
+		ks_quota_use(verb, credential.workspace, KS_METER_ROTATIONS, 1);
 	}
 	values[0] = Int32GetDatum(version);
 	values[1] = Int32GetDatum(previous);
@@ -74,16 +78,24 @@ ks_fn_rotate(PG_FUNCTION_ARGS)
 	return ks_verb_run(fcinfo, KS_ACTION_CREDENTIAL_ROTATE, rotate);
 }
 
-/* Reads a version of a locked credential and opens it. */
+/* Reads a version of a locked credential, which is to become current. */
 static void
-open_version(const KsCredential *credential, int32 version, KsSealed *sealed, KsValue *value)
+read_version(const KsCredential *credential, int32 version, KsSealed *sealed)
 {
 	KsCredential row;
-	KsProblem	problem = {0};
 
 	if (!ks_store_find_id(credential->id, version, &row, sealed) || sealed->version == 0 ||
 		strcmp(sealed->state, "destroyed") == 0)
 		ks_error_not_found(NULL);
+}
+
+/* Opens it, if the limits allow the attempt. */
+static void
+open_version(const KsVerb *verb, const KsCredential *credential, const KsSealed *sealed, KsValue *value)
+{
+	KsProblem	problem = {0};
+
+	ks_enforce_change(&verb->call, credential);
 	if (!ks_vault_open(credential, sealed, value, &problem))
 		ks_vault_raise(&problem);
 }
@@ -102,15 +114,17 @@ promote(FunctionCallInfo fcinfo, KsVerb *verb)
 	ks_verb_extra(verb, fcinfo, 2);
 	ks_begin_change();
 	ks_lock_live_credential(verb, ks_arg_get_uuid(fcinfo, 0, "credential"), KS_ACCESS_ROTATE, &credential);
-	open_version(&credential, version, &sealed, &value);
+	read_version(&credential, version, &sealed);
 	if (strcmp(sealed.state, "pending") != 0)
 		ks_error_invalid("version", "the number of a pending version",
 						 "rollback_to() gives an earlier version's value to a new version.");
+	open_version(verb, &credential, &sealed, &value);
 	credential.hint = ks_hints ? ks_value_hint(credential.kind, value.data, value.len) : NULL;
 	ks_secret_wipe(value.data);
 	ks_change_begin(verb);
 	ks_store_set_current(&credential, version);
 	ks_change_end(verb, &credential, version);
+	ks_quota_use(verb, credential.workspace, KS_METER_ROTATIONS, 1);
 	PG_RETURN_INT32(version);
 }
 
@@ -137,14 +151,16 @@ rollback_to(FunctionCallInfo fcinfo, KsVerb *verb)
 	ks_verb_extra(verb, fcinfo, 2);
 	ks_begin_change();
 	ks_lock_live_credential(verb, ks_arg_get_uuid(fcinfo, 0, "credential"), KS_ACCESS_ROTATE, &credential);
-	open_version(&credential, version, &sealed, &value);
+	read_version(&credential, version, &sealed);
 	if (strcmp(sealed.state, "previous") != 0)
 		ks_error_invalid("version", "the number of a previous version", NULL);
+	open_version(verb, &credential, &sealed, &value);
 	ks_change_begin(verb);
 	made = ks_vault_put(&credential, &value, true, version, verb->call.actor.principal);
 	ks_secret_wipe(value.data);
 	ks_detail_add(&verb->detail, "source_version", psprintf("%d", version));
 	ks_change_end(verb, &credential, made);
+	ks_quota_use(verb, credential.workspace, KS_METER_ROTATIONS, 1);
 	PG_RETURN_INT32(made);
 }
 

@@ -21,6 +21,7 @@
 #include "ks_args.h"
 #include "ks_change.h"
 #include "ks_error.h"
+#include "ks_latency.h"
 
 static KsVerb *current = NULL;
 
@@ -40,6 +41,7 @@ is_recorded(int sqlstate, KsOutcome *outcome)
 		case KS_ERRCODE_NOT_FOUND:
 		case KS_ERRCODE_CONFLICT:
 		case KS_ERRCODE_SEALED:
+		case KS_ERRCODE_LIMITED:
 			*outcome = KS_OUTCOME_DENIED;
 			return true;
 		case ERRCODE_DATA_CORRUPTED:
@@ -66,6 +68,28 @@ draft_verb(KsDraft *draft, const KsVerb *verb, uint16 kind, const KsCredential *
 							verb->detail.pairs[i].value_len);
 }
 
+/* Unless the verb has said something under the same key. */
+static void
+add_once(KsDetail *detail, const char *key, const char *value)
+{
+	for (int i = 0; i < detail->n; i++)
+	{
+		if (strcmp(detail->pairs[i].key, key) == 0)
+			return;
+	}
+	ks_detail_add(detail, key, value);
+}
+
+/* Which limit refused. */
+static void
+add_limited(KsDetail *detail, const KsLimited *limited)
+{
+	add_once(detail, "limit", limited->limit);
+	add_once(detail, "window", limited->window);
+	if (limited->retry_after >= 0)
+		add_once(detail, "retry_after", psprintf(INT64_FORMAT, limited->retry_after));
+}
+
 /* Sends it on its way. */
 static void
 put_draft(KsDraft *draft, const KsVerb *verb, KsTicket *ticket)
@@ -81,8 +105,8 @@ put_draft(KsDraft *draft, const KsVerb *verb, KsTicket *ticket)
  * True when there is an entry of its own.
  */
 static bool
-put_refusal(KsVerb *verb, KsOutcome outcome, int sqlstate, const KsCredential *credential,
-			KsTicket *ticket)
+put_refusal(KsVerb *verb, KsOutcome outcome, int sqlstate, const KsLimited *limited,
+			const KsCredential *credential, KsTicket *ticket)
 {
 	KsDraft		draft;
 	uint8		caller[KS_ID_LEN];
@@ -98,6 +122,8 @@ put_refusal(KsVerb *verb, KsOutcome outcome, int sqlstate, const KsCredential *c
 	if (up_to == 0)
 	{
 		ks_detail_add(&draft.detail, "sqlstate", unpack_sql_state(sqlstate));
+		if (limited != NULL)
+			add_limited(&draft.detail, limited);
 		put_draft(&draft, verb, ticket);
 		return true;
 	}
@@ -113,17 +139,18 @@ put_refusal(KsVerb *verb, KsOutcome outcome, int sqlstate, const KsCredential *c
 }
 
 bool
-ks_verb_put_refusal(KsVerb *verb, int sqlstate, const KsCredential *credential, const uint8 *object,
-					KsTicket *ticket)
+ks_verb_put_refusal(KsVerb *verb, int sqlstate, const KsLimited *limited,
+					const KsCredential *credential, const uint8 *object, KsTicket *ticket)
 {
 	KsOutcome	outcome;
 	bool		put;
 
+	ks_latency_denied(sqlstate);
 	if (!is_recorded(sqlstate, &outcome) || !ks_change_can_record())
 		return false;
 	if (object != NULL)
 		memcpy(verb->object, object, KS_ID_LEN);
-	put = put_refusal(verb, outcome, sqlstate, credential, ticket);
+	put = put_refusal(verb, outcome, sqlstate, limited, credential, ticket);
 	memset(verb->object, 0, KS_ID_LEN);
 	return put;
 }
@@ -131,14 +158,22 @@ ks_verb_put_refusal(KsVerb *verb, int sqlstate, const KsCredential *credential, 
 static void
 record_refusal(KsVerb *verb, int sqlstate)
 {
+	const KsLimited *limited = NULL;
 	KsOutcome	outcome;
 	KsTicket	ticket;
 
+	/* Over HTTP PT429 has this form, and nothing else has. */
+	if (sqlstate == KS_SQLSTATE_PGRST)
+		sqlstate = KS_ERRCODE_LIMITED;
+	if (sqlstate == KS_ERRCODE_LIMITED)
+		limited = ks_error_take_limited();
+	if (verb->outer == NULL)
+		ks_latency_denied(sqlstate);
 	if (!is_recorded(sqlstate, &outcome) || !ks_change_can_record())
 		return;
 	if (!OidIsValid(verb->call.actor.role))
 		ks_identity_actor(&verb->call.actor);
-	if (put_refusal(verb, outcome, sqlstate, verb->has_credential ? &verb->credential : NULL, &ticket))
+	if (put_refusal(verb, outcome, sqlstate, limited, verb->has_credential ? &verb->credential : NULL, &ticket))
 		(void) ks_event_wait(&ticket);
 }
 
@@ -157,7 +192,7 @@ record_failure(const KsAuthFailure *failure)
 	ks_detail_add(&verb.detail, "token", ks_source_name(failure->kind));
 	ks_detail_add(&verb.detail, "key_prefix", failure->prefix);
 	ks_detail_add(&verb.detail, "why", failure->why);
-	if (put_refusal(&verb, KS_OUTCOME_DENIED, ERRCODE_INSUFFICIENT_PRIVILEGE, NULL, &ticket))
+	if (put_refusal(&verb, KS_OUTCOME_DENIED, ERRCODE_INSUFFICIENT_PRIVILEGE, NULL, NULL, &ticket))
 		(void) ks_event_wait(&ticket);
 }
 
@@ -254,6 +289,8 @@ ks_verb_put(KsVerb *verb, KsOutcome outcome, const KsCredential *credential, con
 {
 	KsDraft		draft;
 
+	if (verb->action == KS_ACTION_CREDENTIAL_REVEAL && outcome == KS_OUTCOME_OK)
+		ks_latency_revealed();
 	draft_verb(&draft, verb, verb->action, credential);
 	draft.event.outcome = outcome;
 	if (sealed != NULL)

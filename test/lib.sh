@@ -171,7 +171,7 @@ build_frontend()
 {
 	local out=$1 compiler=$2 room rooms=()
 	shift 2
-	for room in mem crypto jws wire dotenv error merkle action entry note; do
+	for room in mem crypto window siphash jws wire dotenv error merkle action entry note; do
 		rooms+=("$work/tree/src/ks_$room.c")
 	done
 	as_postgres "$compiler" -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes \

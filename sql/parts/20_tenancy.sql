@@ -49,6 +49,8 @@ CREATE TABLE keystone.workspaces (
 	status_set_by	uuid,
 	purge_after		timestamptz,
 	purged_at		timestamptz,
+	plan			text,
+	period_anchor	timestamptz NOT NULL DEFAULT now(),
 	personal_of		uuid,
 	created_by		uuid NOT NULL,
 	created_at		timestamptz NOT NULL DEFAULT now(),
@@ -58,6 +60,7 @@ CREATE TABLE keystone.workspaces (
 	CONSTRAINT workspaces_slug_key UNIQUE (slug),
 	CONSTRAINT workspaces_personal_of_key UNIQUE (personal_of),
 	CONSTRAINT workspaces_status_check CHECK (status IN ('active', 'trial', 'suspended', 'cancelled')),
+	CONSTRAINT workspaces_plan_check CHECK (plan IN ('free', 'starter', 'pro', 'enterprise')),
 	CONSTRAINT workspaces_purge_check CHECK (purge_after IS NULL OR status = 'cancelled'),
 	CONSTRAINT workspaces_personal_of_fkey FOREIGN KEY (personal_of) REFERENCES keystone.principals (id),
 	CONSTRAINT workspaces_created_by_fkey FOREIGN KEY (created_by) REFERENCES keystone.principals (id)
@@ -76,11 +79,13 @@ COMMENT ON COLUMN keystone.workspaces.contact IS 'whom to write to, such as an e
 COMMENT ON COLUMN keystone.workspaces.status_set_by IS 'the member who set the status; NULL when it is as made, or a database administrator set it, which no member can undo';
 COMMENT ON COLUMN keystone.workspaces.purge_after IS 'from then on what an offboarded workspace holds is destroyed; NULL unless it is offboarded';
 COMMENT ON COLUMN keystone.workspaces.purged_at IS 'when its keys and ciphertext were destroyed';
+COMMENT ON COLUMN keystone.workspaces.plan IS 'free, starter, pro or enterprise; NULL for keystone.default_plan';
+COMMENT ON COLUMN keystone.workspaces.period_anchor IS 'day of the month and time of day at which its months of quotas and budgets begin, in UTC';
 COMMENT ON COLUMN keystone.workspaces.personal_of IS 'the principal whose personal workspace this is; NULL for a team''s';
 COMMENT ON COLUMN keystone.workspaces.created_by IS 'the principal who made it';
 COMMENT ON COLUMN keystone.workspaces.created_at IS 'when it was made';
 COMMENT ON COLUMN keystone.workspaces.updated_at IS 'when it was changed last';
-COMMENT ON COLUMN keystone.workspaces.row_mac IS 'HMAC-SHA-256 over id, slug, status, status_set_by, purge_after, purged_at, personal_of and updated_at';
+COMMENT ON COLUMN keystone.workspaces.row_mac IS 'HMAC-SHA-256 over id, slug, status, status_set_by, purge_after, purged_at, plan, period_anchor, personal_of and updated_at';
 
 CREATE TABLE keystone.members (
 	workspace_id		uuid NOT NULL,

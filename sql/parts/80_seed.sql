@@ -28,3 +28,9 @@ INSERT INTO keystone_private.provider_catalogue (name, category, label, default_
 	('openrouter',	'shared_key',	'OpenRouter',		'api_key',				'^sk-or-[A-Za-z0-9_-]{16,}$',	'20/hour, 200/day, 5000/month'),
 	('postgresql',	'shared_key',	'PostgreSQL',		'connection_string',	NULL,							'20/hour, 200/day, 5000/month'),
 	('mysql',		'shared_key',	'MySQL',			'connection_string',	NULL,							'20/hour, 200/day, 5000/month');
+
+INSERT INTO keystone.plans (name, rotations, overage_micros, members, workspaces, hosted_providers, features) VALUES
+	('free',		100,	NULL,	1,		1,		0,		'{basic_policies,alerts_email}'),
+	('starter',		1000,	10000,	5,		1,		2,		'{basic_policies,alerts_email,maintenance_windows,alerts_slack}'),
+	('pro',			10000,	10000,	20,		3,		NULL,	'{basic_policies,alerts_email,maintenance_windows,alerts_slack,approvals,alerts_webhook,all_policies}'),
+	('enterprise',	NULL,	NULL,	NULL,	NULL,	NULL,	'{basic_policies,alerts_email,maintenance_windows,alerts_slack,approvals,alerts_webhook,all_policies,customer_keys}');

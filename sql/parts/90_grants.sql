@@ -15,7 +15,7 @@ CROSS JOIN LATERAL (
 		'keystone.permitted_workspaces', 'keystone_private.has_profile', 'keystone_private.seal_state',
 		'keystone_private.pending_rewraps', 'keystone_private.audit_flush']) f
 	UNION ALL
-	SELECT 'TABLE', t, 'SELECT' FROM unnest(ARRAY['keystone.seal_status']) t
+	SELECT 'TABLE', t, 'SELECT' FROM unnest(ARRAY['keystone.seal_status', 'keystone.plans']) t
 	UNION ALL
 	SELECT 'ROUTINE', f, 'EXECUTE' FROM unnest(ARRAY[
 		'keystone.authenticate', 'keystone.create_workspace', 'keystone.personal_workspace', 'keystone.register_principal',
@@ -30,6 +30,7 @@ CROSS JOIN LATERAL (
 		'keystone.delete_credential', 'keystone.restore_credential', 'keystone.destroy_credential',
 		'keystone.destroy_version', 'keystone.mark_verified', 'keystone.verify_all',
 		'keystone.share_credential', 'keystone.unshare_credential', 'keystone_private.shared_credentials',
+		'keystone.set_plan', 'keystone.plan_allows', 'keystone.budget_set', 'keystone_private.period_at',
 		'keystone_private.key_environments', 'keystone_private.key_providers',
 		'keystone.audit_table', 'keystone.audit_untable', 'keystone_private.audit_user_row']) f
 	WHERE p.profile IN ('client', 'worker')
@@ -39,14 +40,46 @@ CROSS JOIN LATERAL (
 		'keystone.credentials', 'keystone.credential_versions', 'keystone.credential_summary', 'keystone.credential_shares',
 		'keystone.api_keys', 'keystone_private.api_keys', 'keystone_private.principal_usage',
 		'keystone_private.credentials', 'keystone_private.credential_usage',
-		'keystone_private.provider_catalogue', 'keystone_private.provider_definitions']) t
+		'keystone_private.provider_catalogue', 'keystone_private.provider_definitions',
+		'keystone.quotas', 'keystone.usage_events', 'keystone.usage_summary', 'keystone.budgets', 'keystone.budget_spending',
+		'keystone.budget_status']) t
 	WHERE p.profile IN ('client', 'worker')
+	UNION ALL
+	SELECT 'TABLE', t, 'SELECT' FROM unnest(ARRAY['keystone.alerts', 'keystone_private.alerts']) t
+	WHERE p.profile IN ('client', 'worker', 'admin', 'monitor')
+	UNION ALL
+	SELECT 'TABLE', 'keystone.workspaces', 'SELECT' WHERE p.profile = 'monitor'
+	UNION ALL
+	SELECT 'ROUTINE', f, 'EXECUTE' FROM unnest(ARRAY[
+		'keystone.usage_record', 'keystone.quota_consume', 'keystone.quota_reserve', 'keystone.quota_commit', 'keystone.quota_release']) f
+	WHERE p.profile = 'worker'
+	UNION ALL
+	SELECT 'ROUTINE', f, 'EXECUTE' FROM unnest(ARRAY[
+		'keystone.rate_limit', 'keystone.limit_consume', 'keystone.limit_require', 'keystone.limit_peek',
+		'keystone.limit_consume_many', 'keystone.limit_refund', 'keystone.limit_headers']) f
+	WHERE p.profile = 'worker'
+	UNION ALL
+	SELECT 'ROUTINE', f, 'EXECUTE' FROM unnest(ARRAY[
+		'keystone.limit_define', 'keystone.limit_drop', 'keystone.limit_block', 'keystone.limit_unblock']) f
+	WHERE p.profile IN ('worker', 'admin')
+	UNION ALL
+	SELECT 'TABLE', t, 'SELECT' FROM unnest(ARRAY['keystone.limits', 'keystone_private.limits']) t
+	WHERE p.profile IN ('client', 'worker', 'admin')
+	UNION ALL
+	SELECT 'TABLE', 'keystone.limit_stats', 'SELECT' WHERE p.profile IN ('admin', 'monitor')
+	UNION ALL
+	SELECT 'ROUTINE', 'keystone_private.limit_stats', 'EXECUTE' WHERE p.profile IN ('admin', 'monitor')
+	UNION ALL
+	SELECT 'TABLE', 'keystone.metrics', 'SELECT' WHERE p.profile IN ('admin', 'monitor')
+	UNION ALL
+	SELECT 'ROUTINE', f, 'EXECUTE' FROM unnest(ARRAY['keystone.metrics_text', 'keystone_private.metric_samples']) f
+	WHERE p.profile IN ('admin', 'monitor')
 	UNION ALL
 	SELECT 'ROUTINE', f, 'EXECUTE' FROM unnest(ARRAY[
 		'keystone.register_principal', 'keystone.remove_member', 'keystone.grant_access', 'keystone.revoke_access',
 		'keystone.update_workspace', 'keystone.offboard_workspace', 'keystone.cancel_offboarding',
 		'keystone.disable_principal', 'keystone.enable_principal', 'keystone.link_auth_users',
-		'keystone.provider_define', 'keystone.verify_all', 'keystone_private.health_checks',
+		'keystone.provider_define', 'keystone.set_plan', 'keystone.plan_allows', 'keystone.verify_all', 'keystone_private.health_checks',
 		'keystone.accept_restore', 'keystone.audit_table', 'keystone.audit_untable', 'keystone_private.audit_user_row']) f
 	WHERE p.profile = 'admin'
 	UNION ALL

@@ -20,7 +20,8 @@ BEGIN
 		UNION
 		SELECT 'TYPE', format_type(t.oid, NULL), a.grantee
 		FROM pg_type t, aclexplode(t.typacl) a
-		WHERE t.typnamespace IN ('keystone'::regnamespace, 'keystone_private'::regnamespace) AND t.typtype = 'd' AND a.grantee NOT IN (t.typowner, 0)
+		WHERE t.typnamespace IN ('keystone'::regnamespace, 'keystone_private'::regnamespace) AND a.grantee NOT IN (t.typowner, 0)
+		AND (t.typtype = 'd' OR EXISTS (SELECT FROM pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c'))
 	LOOP
 		EXECUTE format('REVOKE ALL ON %s %s FROM %I CASCADE', r.kind, r.name, (SELECT rolname FROM pg_roles WHERE oid = r.grantee));
 	END LOOP;

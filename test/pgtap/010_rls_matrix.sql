@@ -5,6 +5,7 @@
 BEGIN;
 \ir lib/tenants.sql
 \ir lib/access.sql
+\ir lib/metering.sql
 \set granted false
 \ir lib/matrix.sql
 \o /dev/null
@@ -12,13 +13,13 @@ BEGIN;
 -- Which value it is: P is PT404, X is 42501.
 CREATE TEMP TABLE expected_values (credential text, expected text);
 INSERT INTO expected_values VALUES
-	--					own adm opr vwr aud svc gra str ano nob wrk log dba mon kad kop kvw kau ksv kli kst
-	('acme-shared',		'1   1   X   X   P   1   X   P   X   X   P   X   X   X   1   X   X   P   1   P   P'),
-	('prod-cohere',		'1   1   X   X   P   1   X   P   X   X   P   X   X   X   1   X   X   P   1   1   P'),
-	('operators-own',	'X   X   1   P   P   P   1   P   X   X   P   X   X   X   X   P   P   P   P   P   P'),
-	('viewers-own',		'X   X   P   1   P   P   P   P   X   X   P   X   X   X   X   P   P   P   P   P   P'),
-	('globex-shared',	'P   P   P   P   P   P   P   1   X   X   P   X   X   X   P   P   P   P   P   P   1'),
-	('strangers-own',	'P   P   P   P   P   P   P   1   X   X   P   X   X   X   P   P   P   P   P   P   X');
+	--					own adm opr vwr aud svc gra str ano nob wrk log dba mon kad kop kvw kau ksv kli kst agt
+	('acme-shared',		'1   1   X   X   P   1   X   P   X   X   P   X   X   X   1   X   X   P   1   P   P   1'),
+	('prod-cohere',		'1   1   X   X   P   1   X   P   X   X   P   X   X   X   1   X   X   P   1   1   P   1'),
+	('operators-own',	'X   X   1   P   P   P   1   P   X   X   P   X   X   X   X   P   P   P   P   P   P   X'),
+	('viewers-own',		'X   X   P   1   P   P   P   P   X   X   P   X   X   X   X   P   P   P   P   P   P   X'),
+	('globex-shared',	'P   P   P   P   P   P   P   1   X   X   P   X   X   X   P   P   P   P   P   P   1   P'),
+	('strangers-own',	'P   P   P   P   P   P   P   1   X   X   P   X   X   X   P   P   P   P   P   P   X   P');
 CREATE TEMP TABLE reveals AS
 	SELECT c.who, e.credential, pg_temp.credential(e.credential) AS id,
 		   CASE x.word WHEN 'X' THEN '42501' WHEN 'P' THEN 'PT404' ELSE 'value of ' || e.credential || ', which is long' END AS expected

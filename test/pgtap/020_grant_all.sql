@@ -5,6 +5,7 @@
 BEGIN;
 \ir lib/tenants.sql
 \ir lib/access.sql
+\ir lib/metering.sql
 \o /dev/null
 CREATE ROLE ks_anon LOGIN;
 CREATE ROLE ks_authenticated;

@@ -27,8 +27,8 @@ SELECT gen_random_uuid(), 'Dr. Launch', 'service', '2001-02-03', '2001-02-03', '
 INSERT INTO keystone.members (workspace_id, principal_id, role, extra_permissions, added_by, created_at, updated_at, removed_at, row_mac)
 SELECT w.id, p.id, 'service', '{audit}', w.created_by, '2001-02-03', '2001-02-03', '2001-02-03', '\x4711'
 FROM keystone.workspaces w, keystone.principals p WHERE w.slug = 'globex' AND p.display_name = 'Dr. Launch';
-INSERT INTO keystone.workspaces (id, slug, display_name, contact, status, status_set_by, purge_after, purged_at, created_by, created_at, updated_at, row_mac)
-SELECT gen_random_uuid(), 'launch-' || n, 'Launch site', 'doctor@launch.example', 'cancelled', p.id, '2001-02-03', '2001-02-03', p.id, '2001-02-03', '2001-02-03', '\x4711'
+INSERT INTO keystone.workspaces (id, slug, display_name, contact, plan, status, status_set_by, purge_after, purged_at, created_by, created_at, updated_at, row_mac)
+SELECT gen_random_uuid(), 'launch-' || n, 'Launch site', 'doctor@launch.example', 'pro', 'cancelled', p.id, '2001-02-03', '2001-02-03', p.id, '2001-02-03', '2001-02-03', '\x4711'
 FROM keystone.principals p, generate_series(1, 2000) n WHERE p.db_role = 'ks_stranger';
 INSERT INTO keystone.provider_configs (workspace_id, provider, mode, config, enabled, updated_by, updated_at)
 SELECT w.id, c.provider, c.mode, c.config, c.enabled, c.updated_by, c.updated_at
@@ -40,6 +40,22 @@ INSERT INTO keystone_private.principal_usage SELECT id, '2001-02-03' FROM keysto
 INSERT INTO keystone.invitations (workspace_id, id, email, role, token_mac, invited_by, created_at, expires_at, accepted_at, accepted_by, cancelled_at, row_mac)
 SELECT w.id, gen_random_uuid(), 'doctor@launch.example', 'service', sha256(n::text::bytea), w.created_by, '2001-02-03', '2031-02-03', '2001-02-03', w.created_by, '2001-02-03', '\x4711'
 FROM keystone.workspaces w, generate_series(1, 2000) n WHERE w.slug = 'globex';
+INSERT INTO keystone.quotas (workspace_id, meter, period_start, period_end, used, reserved, overage, cost_micros, closed_at)
+SELECT w.id, 'launches', '2001-02-03'::timestamptz + n * interval '1 day', '2001-02-03', 4711, 4712, 4713, 4714, '2001-02-03'
+FROM keystone.workspaces w, generate_series(1, 2000) n WHERE w.slug = 'globex';
+INSERT INTO keystone.usage_events (workspace_id, id, provider, principal_id, quantity, cost_micros, workflow, context, idempotency_key, created_at)
+SELECT w.id, gen_random_uuid(), 'nuclear', w.created_by, 4711, 4712, 'launching', '{"launch": 1}', 'launch ' || n, '2001-02-03'
+FROM keystone.workspaces w, generate_series(1, 2000) n WHERE w.slug = 'globex';
+INSERT INTO keystone.budgets (workspace_id, period, soft_micros, hard_micros, updated_by, updated_at)
+SELECT id, 'month', 4711, 4712, created_by, '2001-02-03' FROM keystone.workspaces WHERE slug = 'globex' OR slug ~ '^launch-';
+INSERT INTO keystone.budget_spending (workspace_id, period, period_start, period_end, spent_micros)
+SELECT workspace_id, period, '2001-02-03', '2001-03-03', 4711 FROM keystone.budgets;
+INSERT INTO keystone_private.alerts (workspace_id, kind, subject, period_start, threshold, used, allowed, created_at)
+SELECT w.id, 'quota', 'launches', '2001-02-03'::timestamptz + n * interval '1 day', 80, 4711, 4712, '2001-02-03'
+FROM keystone.workspaces w, generate_series(1, 2000) n WHERE w.slug = 'globex';
+INSERT INTO keystone_private.limits (workspace_id, name, windows, algorithm, timezone, class, shadow, key_by, near_percent, refundable, created_by, created_at, updated_at, row_mac)
+SELECT w.id, 'launches ' || n, '4711/day', 'calendar', 'Antarctica/Vostok', 'protect', false, '', 47, false, 'Dr. Launch', '2001-02-03', '2001-02-03', '\x4711'
+FROM keystone.workspaces w, generate_series(1, 2000) n WHERE w.slug = 'globex';
 \o
 
 SELECT format('ANALYZE %s', string_agg(oid::regclass::text, ', ')) FROM pg_class
@@ -50,13 +66,16 @@ CREATE TEMP VIEW readable AS
 	SELECT c.oid::regclass AS object, c.relname, a.attname, a.atttypid::regtype AS type
 	FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
 	WHERE c.relnamespace = 'keystone'::regnamespace AND c.relkind IN ('r', 'v') AND a.attnum > 0 AND NOT a.attisdropped
-	AND has_column_privilege('ks_operator', c.oid, a.attnum, 'SELECT') AND c.relname NOT IN ('providers', 'seal_status');
+	AND has_column_privilege('ks_operator', c.oid, a.attnum, 'SELECT') AND c.relname NOT IN ('providers', 'seal_status', 'plans');
 
 -- The value of a column that most rows have: those of other tenants.
 CREATE FUNCTION pg_temp.common(object regclass, attname name) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	result text;
 BEGIN
+	IF object = 'keystone.budget_status'::regclass THEN	-- which shows all of them to nobody
+		RETURN nullif(pg_temp.value_as('ks_stranger', format('SELECT %I FROM keystone.budget_status', attname)), '<null>');
+	END IF;
 	EXECUTE format('SELECT %2$I::text FROM %1$s WHERE %2$I IS NOT NULL GROUP BY %2$I ORDER BY count(*) DESC LIMIT 1', object, attname) INTO result;
 	RETURN result;
 END
@@ -65,8 +84,9 @@ $$;
 -- One that none has.
 CREATE FUNCTION pg_temp.absent(type regtype) RETURNS text LANGUAGE sql AS $$
 	SELECT CASE WHEN type = 'uuid'::regtype THEN gen_random_uuid()::text
-		WHEN type IN ('int'::regtype, 'bigint'::regtype) THEN '987654'
+		WHEN type IN ('int'::regtype, 'bigint'::regtype, 'numeric'::regtype) THEN '987654'
 		WHEN type = 'timestamptz'::regtype THEN '1999-09-09 00:00:00+00'
+		WHEN type = 'date'::regtype THEN '1999-09-09'
 		WHEN type = 'boolean'::regtype THEN 'true'
 		WHEN type = 'bytea'::regtype THEN '\xabcdef'
 		WHEN type = 'jsonb'::regtype THEN '{"absent": true}'
@@ -108,7 +128,7 @@ SELECT is((SELECT string_agg(DISTINCT s.starelid::regclass::text, ', ') FROM pg_
 		   WHERE coalesce(i.indrelid, s.starelid) IN (
 			SELECT c.oid FROM pg_class c WHERE c.relkind = 'r' AND has_table_privilege('ks_operator', c.oid, 'SELECT')
 			AND c.relnamespace IN ('keystone'::regnamespace, 'keystone_private'::regnamespace)
-			AND c.relname NOT IN ('provider_catalogue', 'provider_definitions', 'audit_entries'))), NULL, 'no statistics of what clients read in part');
+			AND c.relname NOT IN ('provider_catalogue', 'provider_definitions', 'audit_entries', 'plans'))), NULL, 'no statistics of what clients read in part');
 SELECT set_eq(
 	$$SELECT s.stxname FROM pg_statistic_ext s JOIN pg_class c ON c.oid = s.stxrelid
 	  WHERE c.relnamespace IN ('keystone'::regnamespace, 'keystone_private'::regnamespace)$$,

@@ -4,6 +4,8 @@
 BEGIN;
 \ir lib/tenants.sql
 \o /dev/null
+SELECT keystone.grant_access('ks_owner', 'worker');
+SELECT pg_temp.do_as('ks_dba', $$SELECT keystone.limit_define('logins', '10/hour')$$);
 
 -- Parameters for which NULL means something.
 CREATE TEMP TABLE optional (function text, parameter text);
@@ -17,6 +19,10 @@ INSERT INTO optional SELECT f, unnest(p::text[]) FROM (VALUES
 	('reveal_env', '{names,reason}'), ('export_env', '{reason}'), ('resolve', '{kind}'), ('rotate', '{expected_version,approval,reason}'),
 	('promote', '{approval,reason}'), ('rollback_to', '{approval,reason}'), ('rename', '{approval,reason}'), ('delete_credential', '{approval,reason}'),
 	('share_credential', '{until}'), ('destroy_credential', '{approval,reason}'), ('destroy_version', '{approval,reason}'), ('mark_verified', '{version,detail}'), ('verify_all', '{workspace}'),
+	('limit_define', '{workspace}'), ('limit_drop', '{workspace}'), ('limit_consume', '{workspace}'), ('limit_require', '{workspace}'),
+	('limit_peek', '{workspace}'), ('limit_block', '{workspace}'), ('limit_unblock', '{workspace}'),
+	('quota_consume', '{idempotency_key,principal}'), ('quota_reserve', '{idempotency_key,principal}'),
+	('usage_record', '{cost_micros,principal,idempotency_key}'), ('budget_set', '{soft_micros,hard_micros}'),
 	('audit_verify', '{from_seq,to_seq}'), ('audit_export', '{workspace,since,until,from_seq,to_seq}')) v (f, p);
 
 -- What is given for the others; a call with these alone succeeds, or fails for
@@ -37,6 +43,12 @@ CREATE TEMP VIEW parameters AS
 			 WHEN p.proargnames[a.n] = 'slug' THEN quote_literal('another')
 			 WHEN p.proargnames[a.n] = 'content' THEN quote_literal('A=b')
 			 WHEN p.proargnames[a.n] = 'format' THEN quote_literal('jsonl')
+			 WHEN p.proargnames[a.n] = 'name' AND p.proname ~ '^limit_' THEN quote_literal('logins')
+			 WHEN p.proargnames[a.n] = 'windows' THEN quote_literal('10/hour')
+			 WHEN p.proargnames[a.n] = 'requests' THEN quote_literal('[{"name": "logins", "key": "somebody"}]')
+			 WHEN p.proargnames[a.n] = 'until' THEN quote_literal('infinity')
+			 WHEN p.proargnames[a.n] = 'meter' THEN quote_literal('rotations')
+			 WHEN p.proargnames[a.n] = 'plan' THEN quote_literal('free')
 			 WHEN p.proargtypes[a.n - 1] = 'regclass'::regtype THEN quote_literal('pg_catalog.pg_class')
 			 WHEN p.proargtypes[a.n - 1] IN ('integer'::regtype, 'bigint'::regtype) THEN '1'
 			 WHEN p.proargtypes[a.n - 1] = 'boolean'::regtype THEN 'true'
@@ -49,16 +61,21 @@ CREATE TEMP VIEW calls AS
 		format('SELECT * FROM keystone.%I(%s)', t.function, (
 			SELECT string_agg(format('%I => %s', u.parameter, CASE WHEN u.parameter = t.parameter THEN 'NULL' ELSE u.good END), ', ' ORDER BY u.n)
 			FROM parameters u WHERE u.function = t.function AND (NOT u.has_default OR u.parameter = t.parameter))) AS statement,
-		CASE WHEN t.function IN ('grant_access', 'revoke_access', 'provider_define', 'register_principal', 'accept_restore', 'disable_principal', 'enable_principal') THEN 'ks_dba' ELSE 'ks_owner' END AS caller
+		CASE WHEN t.function IN ('grant_access', 'revoke_access', 'provider_define', 'register_principal', 'accept_restore', 'disable_principal', 'enable_principal',
+			'limit_define', 'limit_drop', 'limit_block', 'limit_unblock') THEN 'ks_dba' ELSE 'ks_owner' END AS caller
 	FROM parameters t LEFT JOIN optional o USING (function, parameter);
 \o
 
-SELECT plan((SELECT count(*) FROM calls)::int + 3);
+SELECT plan((SELECT count(*) FROM calls)::int + 6);
 SELECT is_empty('SELECT function, parameter FROM optional EXCEPT SELECT function, parameter FROM parameters', 'the list of optional parameters is of parameters');
-SELECT is_empty('SELECT function, parameter FROM optional JOIN parameters USING (function, parameter) WHERE NOT has_default', 'they have defaults');
+SELECT is_empty($$SELECT function, parameter FROM optional JOIN parameters USING (function, parameter) WHERE NOT has_default AND function <> 'budget_set'$$, 'they have defaults, but for the sums of budget_set()');
 SELECT cmp_ok((SELECT count(*) FROM calls)::int, '>', 100, 'there are calls');
 SELECT CASE WHEN optional THEN isnt(pg_temp.as_role(caller, statement), '22004', format('I12 %s takes NULL for %s', function, parameter))
 			ELSE is(pg_temp.as_role(caller, statement), '22004', format('I9 %s refuses NULL for %s', function, parameter)) END
 FROM calls ORDER BY function, parameter;
+SELECT throws_ok(statement, '22004', NULL, format('I9 %s', statement)) FROM (VALUES
+	($$SELECT keystone_private.period_at(NULL, now(), now())$$),
+	($$SELECT keystone_private.period_at('month', NULL, now())$$),
+	($$SELECT keystone_private.period_at('month', now(), NULL)$$)) v (statement);
 SELECT * FROM finish();
 ROLLBACK;

@@ -27,6 +27,8 @@ wal_writer_delay = 10s
 keystone.audit_timeout = ${deadline}s
 keystone.audit_checkpoint_interval = 200ms
 keystone.housekeeper_interval = 200ms
+keystone.reveal_limit = ''
+keystone.workspace_reveal_limit = ''
 EOF2
 foreach my $name ('key', 'anchor')
 {

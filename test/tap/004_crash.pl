@@ -16,6 +16,8 @@ my $node = KeystoneNode->start(
 restart_after_crash = on
 autovacuum = off
 log_statement = none
+keystone.reveal_limit = ''
+keystone.workspace_reveal_limit = ''
 EOF2
 
 sub query

@@ -15,6 +15,8 @@ my $node = KeystoneNode->start(
 max_connections = 60
 log_statement = none
 log_min_error_statement = panic
+keystone.reveal_limit = ''
+keystone.workspace_reveal_limit = ''
 EOF2
 
 # query SQL [ROLE]

@@ -243,7 +243,10 @@ my %raised = map { ($sqlstate{$_} // "unknown $_") => 1 }
 my @listed = map { $_->[0] =~ /^\[`(\w{5})`\]/ ? $1 : () } rows($errors);
 sorted_is(\@listed, [ keys %raised ], 'docs/errors.md has the SQLSTATEs of the sources');
 sorted_is([ $errors =~ /^## (\w{5})$/mg ], \@listed, 'each SQLSTATE has a section');
-foreach my $pt ($sources{'ks_error.c'} =~ /errcode\(KS_ERRCODE_\w+\),\s*errmsg\("(.*?)"/g)
+my @limited = (phrases(function_body($sources{'ks_error.c'}, 'limited_message')),
+	$sources{'ks_error.h'} =~ /^#define KS_LIMITED_MESSAGE\s+"(.*?)"/m);
+is(scalar @limited, 3, 'the messages of PT429 are found in the sources');
+foreach my $pt (@limited, grep { $_ ne '%s' } $sources{'ks_error.c'} =~ /errcode\(KS_ERRCODE_\w+\),\s*errmsg\("(.*?)"/g)
 {
 	like($errors, qr/^\| \[`PT\d+`\].*\Q$pt\E/m, "the message \"$pt\"");
 }

@@ -51,6 +51,8 @@ keystone.audit_ring_size = 64kB
 keystone.audit_checkpoint_interval = 200ms
 keystone.housekeeper_interval = 200ms
 keystone.denials_per_minute = 5
+keystone.reveal_limit = ''
+keystone.workspace_reveal_limit = ''
 EOF2
 give_audit_directories($node);
 $node->start;

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "ks_window.h"
 #include "ks_wire.h"
 
 #define BATCHES			5
@@ -98,6 +99,32 @@ make_address(void)
 	return aad_len > 0;
 }
 
+/* An attempt in three windows, without the search for them. */
+static bool
+windows_3(void)
+{
+	static const KsWindow windows[] = {
+		{.algorithm = KS_WINDOW_SLIDING, .n = KS_WINDOW_N_MAX, .period = INT64_C(3600000000)},
+		{.algorithm = KS_WINDOW_SLIDING, .n = KS_WINDOW_N_MAX, .period = INT64_C(86400000000)},
+		{.algorithm = KS_WINDOW_SLIDING, .n = KS_WINDOW_N_MAX, .period = INT64_C(2592000000000)}
+	};
+	static KsWindowState states[lengthof(windows)];
+	static int64 now = INT64_C(820454400000000);
+	bool		allowed = true;
+
+	now++;
+	for (size_t i = 0; i < lengthof(windows); i++)
+	{
+		KsWindowAnswer answer;
+
+		ks_window_look(&windows[i], &states[i], now, 1, &answer);
+		allowed = allowed && answer.allowed;
+	}
+	for (size_t i = 0; allowed && i < lengthof(windows); i++)
+		ks_window_charge(&windows[i], &states[i], now, 1);
+	return allowed;
+}
+
 static double
 now_ns(void)
 {
@@ -172,6 +199,7 @@ unit_bench(void)
 	measure("hmac_sha256_64", hmac_64);
 	measure("sha256_64", sha256_64);
 	measure("random_24", random_24);
+	measure("windows_3", windows_3);
 
 	ks_aead_clear(&aead);
 	return EXIT_SUCCESS;

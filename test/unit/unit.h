@@ -29,6 +29,8 @@ extern const UnitTest merkle_tests[];
 extern const UnitTest entry_tests[];
 extern const UnitTest note_tests[];
 extern const UnitTest jws_tests[];
+extern const UnitTest window_tests[];
+extern const UnitTest siphash_tests[];
 
 /* With --soak, tests that can do more rounds do. */
 extern bool unit_soak;

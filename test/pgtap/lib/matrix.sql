@@ -1,4 +1,4 @@
--- Read by tests with \ir after access.sql: what each caller should see of each
+-- Read by tests with \ir after metering.sql: what each caller should see of each
 -- relation, and get from each verb and each function.  :granted says whether
 -- somebody has run GRANT ALL: then a privilege that is not there is not what
 -- refuses, and nobody may get more than no row.
@@ -33,10 +33,11 @@ INSERT INTO callers (who, profile, known, acme, globex) VALUES
 	('key_auditor',		'client',	true,	'{audit}', '{}'),
 	('key_service',		'client',	true,	'{view,reveal}', '{}'),
 	('key_limited',		'client',	true,	'{view,reveal,store,rotate}', '{}'),
-	('key_stranger',	'client',	true,	'{}', '{view,reveal,store,rotate,audit,workspace}');
+	('key_stranger',	'client',	true,	'{}', '{view,reveal,store,rotate,audit,workspace}'),
+	('ks_agent',		'worker',	true,	'{view,reveal,store,rotate,audit,workspace}', '{}');
 -- For COPY, which needs these before it looks at any table.
 GRANT pg_read_server_files, pg_write_server_files TO ks_owner, ks_admin, ks_operator, ks_viewer, ks_auditor, ks_service, ks_grantee,
-	ks_stranger, ks_anonymous, ks_nobody, ks_worker, ks_logs, ks_dba, ks_monitor;
+	ks_stranger, ks_anonymous, ks_nobody, ks_worker, ks_logs, ks_dba, ks_monitor, ks_agent;
 
 -- {acme} and {globex} in a text are the workspaces, {name} is the credential
 -- of that name, or the principal of that role.
@@ -61,43 +62,78 @@ FROM (VALUES ('ks_service', 'acme-shared'), ('ks_operator', 'operators-own'), ('
 -- 42501; P is, too, but one row once the privilege is there: all may know it.
 CREATE TEMP TABLE expected_rows (object text, scope text, query text, expected text);
 INSERT INTO expected_rows VALUES
-	--															own adm opr vwr aud svc gra str ano nob wrk log dba mon kad kop kvw kau ksv kli kst
-	('workspaces', 'own', $$slug = 'acme'$$,					'1   1   1   1   1   1   1   0   0   X   0   1   1   X   1   1   1   1   1   1   0'),
-	('workspaces', 'foreign', $$slug = 'globex'$$,				'0   0   0   0   0   0   0   1   0   X   0   1   1   X   0   0   0   0   0   0   1'),
-	('members', 'own', $$workspace_id = '{acme}'$$,				'7   7   7   7   1   7   7   0   0   X   0   X   7   X   7   7   7   0   7   7   0'),
-	('members', 'foreign', $$workspace_id = '{globex}'$$,		'0   0   0   0   0   0   0   2   0   X   0   X   2   X   0   0   0   0   0   0   2'),
+	--															own adm opr vwr aud svc gra str ano nob wrk log dba mon kad kop kvw kau ksv kli kst agt
+	('workspaces', 'own', $$slug = 'acme'$$,					'1   1   1   1   1   1   1   0   0   X   0   1   1   0   1   1   1   1   1   1   0   1'),
+	('workspaces', 'foreign', $$slug = 'globex'$$,				'0   0   0   0   0   0   0   1   0   X   0   1   1   0   0   0   0   0   0   0   1   0'),
+	('members', 'own', $$workspace_id = '{acme}'$$,				'8   8   8   8   1   8   8   0   0   X   0   X   8   X   8   8   8   0   8   8   0   8'),
+	('members', 'foreign', $$workspace_id = '{globex}'$$,		'0   0   0   0   0   0   0   3   0   X   0   X   3   X   0   0   0   0   0   0   3   0'),
 	('principals', 'own', $$db_role IN ('ks_owner', 'ks_admin', 'ks_operator', 'ks_viewer', 'ks_auditor', 'ks_service', 'ks_grantee')$$,
-																'7   7   7   7   1   7   7   0   0   X   0   X   7   X   7   7   7   0   7   7   0'),
-	('principals', 'foreign', $$db_role = 'ks_stranger'$$,		'0   0   0   0   0   0   0   1   0   X   0   X   1   X   0   0   0   0   0   0   1'),
-	('principals', 'keys', $$kind = 'api_key'$$,				'0   0   0   0   0   0   0   0   0   X   0   X   7   X   1   1   1   1   1   1   1'),
-	('providers', 'own', $$name = 'openai'$$,					'1   1   1   1   1   1   1   1   1   P   1   P   1   P   1   1   1   1   1   1   1'),
-	('provider_configs', 'own', $$workspace_id = '{acme}'$$,	'1   1   1   1   0   1   1   0   0   X   0   X   X   X   1   1   1   0   1   0   0'),
-	('provider_configs', 'foreign', $$workspace_id = '{globex}'$$, '0 0  0   0   0   0   0   1   0   X   0   X   X   X   0   0   0   0   0   0   1'),
-	('credentials', 'own', $$name = 'acme-shared'$$,			'1   1   1   1   0   1   1   0   0   X   0   X   X   X   1   1   1   0   1   0   0'),
-	('credentials', 'within limits', $$name = 'prod-cohere'$$,	'1   1   1   1   0   1   1   0   0   X   0   X   X   X   1   1   1   0   1   1   0'),
-	('credentials', 'personal', $$name = 'operators-own'$$,		'1   1   1   0   0   0   1   0   0   X   0   X   X   X   1   0   0   0   0   0   0'),
-	('credentials', 'personal, not shared', $$name = 'viewers-own'$$, '1 1 0 1   0   0   0   0   0   X   0   X   X   X   1   0   0   0   0   0   0'),
-	('credentials', 'foreign', $$name IN ('globex-shared', 'strangers-own')$$, '0 0 0 0 0 0  0   2   0   X   0   X   X   X   0   0   0   0   0   0   2'),
-	('credential_versions', 'own', $$credential_id = '{acme-shared}'$$, '1 1 1   1   0   1   1   0   0   X   0   X   X   X   1   1   1   0   1   0   0'),
-	('credential_versions', 'within limits', $$credential_id = '{prod-cohere}'$$, '1 1 1 1 0 1 1 0   0   X   0   X   X   X   1   1   1   0   1   1   0'),
-	('credential_versions', 'personal', $$credential_id = '{operators-own}'$$, '1 1 1 0  0   0   1   0   0   X   0   X   X   X   1   0   0   0   0   0   0'),
-	('credential_versions', 'foreign', $$credential_id IN ('{globex-shared}', '{strangers-own}')$$, '0 0 0 0 0 0 0 2 0 X 0 X   X   X   0   0   0   0   0   0   2'),
-	('credential_summary', 'own', $$workspace = 'acme'$$,		'2   2   2   2   0   2   2   0   0   X   0   X   X   X   2   2   2   0   2   1   0'),
-	('credential_summary', 'foreign', $$workspace = 'globex'$$,	'0   0   0   0   0   0   0   1   0   X   0   X   X   X   0   0   0   0   0   0   1'),
-	('credential_shares', 'own', $$credential_id = '{operators-own}'$$, '1 1 1   0   0   0   1   0   0   X   0   X   X   X   1   0   0   0   0   0   0'),
-	('credential_shares', 'foreign', $$credential_id = '{strangers-own}'$$, '0 0 0 0 0   0   0   1   0   X   0   X   X   X   0   0   0   0   0   0   1'),
-	('api_keys', 'own', $$workspace_id = '{acme}'$$,			'6   6   0   0   0   0   0   0   0   X   0   X   X   X   6   1   1   1   1   1   0'),
-	('api_keys', 'foreign', $$workspace_id = '{globex}'$$,		'0   0   0   0   0   0   0   1   0   X   0   X   X   X   0   0   0   0   0   0   1'),
-	('invitations', 'own', $$workspace_id = '{acme}'$$,			'1   1   0   0   0   0   0   0   0   X   0   X   X   X   1   0   0   0   0   0   0'),
-	('invitations', 'foreign', $$workspace_id = '{globex}'$$,	'0   0   0   0   0   0   0   1   0   X   0   X   X   X   0   0   0   0   0   0   1'),
-	('audit_log', 'own', $$object = '{acme-shared}'$$,			'1   1   0   0   1   1   0   0   0   X   0   1   X   X   1   0   0   1   0   0   0'),
-	('audit_log', 'personal', $$object = '{operators-own}'$$,	'1   1   1   0   1   0   0   0   0   X   0   1   X   X   1   0   0   1   0   0   0'),
-	('audit_log', 'foreign', $$object = '{globex-shared}'$$,	'0   0   0   0   0   0   0   1   0   X   0   1   X   X   0   0   0   0   0   0   1'),
-	('seal_status', 'own', $$NOT sealed$$,						'1   1   1   1   1   1   1   1   1   P   1   1   1   1   1   1   1   1   1   1   1'),
+																'7   7   7   7   1   7   7   0   0   X   0   X   7   X   7   7   7   0   7   7   0   7'),
+	('principals', 'foreign', $$db_role = 'ks_stranger'$$,		'0   0   0   0   0   0   0   1   0   X   0   X   1   X   0   0   0   0   0   0   1   0'),
+	('principals', 'keys', $$kind = 'api_key'$$,				'0   0   0   0   0   0   0   0   0   X   0   X   7   X   1   1   1   1   1   1   1   0'),
+	('providers', 'own', $$name = 'openai'$$,					'1   1   1   1   1   1   1   1   1   P   1   P   1   P   1   1   1   1   1   1   1   1'),
+	('provider_configs', 'own', $$workspace_id = '{acme}'$$,	'1   1   1   1   0   1   1   0   0   X   0   X   X   X   1   1   1   0   1   0   0   1'),
+	('provider_configs', 'foreign', $$workspace_id = '{globex}'$$, '0 0  0   0   0   0   0   1   0   X   0   X   X   X   0   0   0   0   0   0   1   0'),
+	('credentials', 'own', $$name = 'acme-shared'$$,			'1   1   1   1   0   1   1   0   0   X   0   X   X   X   1   1   1   0   1   0   0   1'),
+	('credentials', 'within limits', $$name = 'prod-cohere'$$,	'1   1   1   1   0   1   1   0   0   X   0   X   X   X   1   1   1   0   1   1   0   1'),
+	('credentials', 'personal', $$name = 'operators-own'$$,		'1   1   1   0   0   0   1   0   0   X   0   X   X   X   1   0   0   0   0   0   0   1'),
+	('credentials', 'personal, not shared', $$name = 'viewers-own'$$, '1 1 0 1   0   0   0   0   0   X   0   X   X   X   1   0   0   0   0   0   0   1'),
+	('credentials', 'foreign', $$name IN ('globex-shared', 'strangers-own')$$, '0 0 0 0 0 0  0   2   0   X   0   X   X   X   0   0   0   0   0   0   2   0'),
+	('credential_versions', 'own', $$credential_id = '{acme-shared}'$$, '1 1 1   1   0   1   1   0   0   X   0   X   X   X   1   1   1   0   1   0   0   1'),
+	('credential_versions', 'within limits', $$credential_id = '{prod-cohere}'$$, '1 1 1 1 0 1 1 0   0   X   0   X   X   X   1   1   1   0   1   1   0   1'),
+	('credential_versions', 'personal', $$credential_id = '{operators-own}'$$, '1 1 1 0  0   0   1   0   0   X   0   X   X   X   1   0   0   0   0   0   0   1'),
+	('credential_versions', 'foreign', $$credential_id IN ('{globex-shared}', '{strangers-own}')$$, '0 0 0 0 0 0 0 2 0 X 0 X   X   X   0   0   0   0   0   0   2   0'),
+	('credential_summary', 'own', $$workspace = 'acme'$$,		'2   2   2   2   0   2   2   0   0   X   0   X   X   X   2   2   2   0   2   1   0   2'),
+	('credential_summary', 'foreign', $$workspace = 'globex'$$,	'0   0   0   0   0   0   0   1   0   X   0   X   X   X   0   0   0   0   0   0   1   0'),
+	('credential_shares', 'own', $$credential_id = '{operators-own}'$$, '1 1 1   0   0   0   1   0   0   X   0   X   X   X   1   0   0   0   0   0   0   1'),
+	('credential_shares', 'foreign', $$credential_id = '{strangers-own}'$$, '0 0 0 0 0   0   0   1   0   X   0   X   X   X   0   0   0   0   0   0   1   0'),
+	('api_keys', 'own', $$workspace_id = '{acme}'$$,			'6   6   0   0   0   0   0   0   0   X   0   X   X   X   6   1   1   1   1   1   0   6'),
+	('api_keys', 'foreign', $$workspace_id = '{globex}'$$,		'0   0   0   0   0   0   0   1   0   X   0   X   X   X   0   0   0   0   0   0   1   0'),
+	('invitations', 'own', $$workspace_id = '{acme}'$$,			'1   1   0   0   0   0   0   0   0   X   0   X   X   X   1   0   0   0   0   0   0   1'),
+	('invitations', 'foreign', $$workspace_id = '{globex}'$$,	'0   0   0   0   0   0   0   1   0   X   0   X   X   X   0   0   0   0   0   0   1   0'),
+	('audit_log', 'own', $$object = '{acme-shared}'$$,			'1   1   0   0   1   1   0   0   0   X   0   1   X   X   1   0   0   1   0   0   0   1'),
+	('audit_log', 'personal', $$object = '{operators-own}'$$,	'1   1   1   0   1   0   0   0   0   X   0   1   X   X   1   0   0   1   0   0   0   1'),
+	('audit_log', 'foreign', $$object = '{globex-shared}'$$,	'0   0   0   0   0   0   0   1   0   X   0   1   X   X   0   0   0   0   0   0   1   0'),
+	-- limits, quotas, usage and budgets; a key limited to a provider sees that one's usage
+	('plans', 'own', $$name = 'pro'$$,						'1   1   1   1   1   1   1   1   1   X   1   1   1   1   1   1   1   1   1   1   1   1'),
+	('quotas', 'own', $$workspace_id = '{acme}'$$,			'1   1   1   1   0   1   1   0   0   X   0   X   X   X   1   1   1   0   1   1   0   1'),
+	('quotas', 'foreign', $$workspace_id = '{globex}'$$,	'0   0   0   0   0   0   0   1   0   X   0   X   X   X   0   0   0   0   0   0   1   0'),
+	('usage_events', 'own', $$workspace_id = '{acme}' AND provider = 'openai'$$,
+															'1   1   1   1   0   1   1   0   0   X   0   X   X   X   1   1   1   0   1   0   0   1'),
+	('usage_events', 'within limits', $$workspace_id = '{acme}' AND provider = 'cohere'$$,
+															'1   1   1   1   0   1   1   0   0   X   0   X   X   X   1   1   1   0   1   1   0   1'),
+	('usage_events', 'foreign', $$workspace_id = '{globex}'$$,
+															'0   0   0   0   0   0   0   1   0   X   0   X   X   X   0   0   0   0   0   0   1   0'),
+	('usage_summary', 'own', $$workspace_id = '{acme}' AND provider = 'openai'$$,
+															'1   1   1   1   0   1   1   0   0   X   0   X   X   X   1   1   1   0   1   0   0   1'),
+	('usage_summary', 'within limits', $$workspace_id = '{acme}' AND provider = 'cohere'$$,
+															'1   1   1   1   0   1   1   0   0   X   0   X   X   X   1   1   1   0   1   1   0   1'),
+	('usage_summary', 'foreign', $$workspace_id = '{globex}'$$,
+															'0   0   0   0   0   0   0   1   0   X   0   X   X   X   0   0   0   0   0   0   1   0'),
+	('budgets', 'own', $$workspace_id = '{acme}'$$,			'1   1   1   1   0   1   1   0   0   X   0   X   X   X   1   1   1   0   1   1   0   1'),
+	('budgets', 'foreign', $$workspace_id = '{globex}'$$,	'0   0   0   0   0   0   0   1   0   X   0   X   X   X   0   0   0   0   0   0   1   0'),
+	('budget_spending', 'own', $$workspace_id = '{acme}'$$,	'1   1   1   1   0   1   1   0   0   X   0   X   X   X   1   1   1   0   1   1   0   1'),
+	('budget_spending', 'foreign', $$workspace_id = '{globex}'$$,
+															'0   0   0   0   0   0   0   1   0   X   0   X   X   X   0   0   0   0   0   0   1   0'),
+	('budget_status', 'own', $$workspace_id = '{acme}'$$,	'1   1   1   1   0   1   1   0   0   X   0   X   X   X   1   1   1   0   1   1   0   1'),
+	('budget_status', 'foreign', $$workspace_id = '{globex}'$$,
+															'0   0   0   0   0   0   0   1   0   X   0   X   X   X   0   0   0   0   0   0   1   0'),
+	('alerts', 'own', $$workspace_id = '{acme}'$$,			'1   1   1   1   0   1   1   0   0   X   0   X   0   0   1   1   1   0   1   1   0   1'),
+	('alerts', 'foreign', $$workspace_id = '{globex}'$$,	'0   0   0   0   0   0   0   1   0   X   0   X   0   0   0   0   0   0   0   0   1   0'),
+	('alerts', 'of the database', $$workspace_id = '00000000-0000-0000-0000-000000000000'$$,
+															'0   0   0   0   0   0   0   0   0   X   0   X   1   1   0   0   0   0   0   0   0   0'),
+	('limits', 'own', $$workspace_id = '{acme}' AND name = 'the-limit'$$,
+															'1   1   1   1   0   1   1   0   0   X   0   X   1   X   1   1   1   0   1   1   0   1'),
+	('limits', 'foreign', $$workspace_id = '{globex}'$$,	'0   0   0   0   0   0   0   1   0   X   0   X   1   X   0   0   0   0   0   0   1   0'),
+	('limits', 'of the database', $$workspace_id = '00000000-0000-0000-0000-000000000000' AND name = 'everyones-limit'$$,
+															'1   1   1   1   1   1   1   1   1   X   1   X   1   X   1   1   1   1   1   1   1   1'),
+	('limit_stats', 'own', $$entries >= 0$$,				'X   X   X   X   X   X   X   X   X   X   X   X   1   1   X   X   X   X   X   X   X   X'),
+	('metrics', 'own', $$name = 'keystone_sealed'$$,		'X   X   X   X   X   X   X   X   X   X   X   X   1   1   X   X   X   X   X   X   X   X'),
+	('seal_status', 'own', $$NOT sealed$$,						'1   1   1   1   1   1   1   1   1   P   1   1   1   1   1   1   1   1   1   1   1   1'),
 	('seal_status', 'reason', $$current_root_key IS NOT NULL OR reason IS NOT NULL OR pending_rewraps IS NOT NULL$$,
-																'0   0   0   0   0   0   0   0   0   X   0   0   1   1   0   0   0   0   0   0   0'),
-	('health', 'own', $$check_name = 'seal'$$,					'X   X   X   X   X   X   X   X   X   X   X   X   1   1   X   X   X   X   X   X   X'),
-	('settings', 'own', $$name = 'keystone.hints'$$,			'X   X   X   X   X   X   X   X   X   X   X   X   1   1   X   X   X   X   X   X   X');
+																'0   0   0   0   0   0   0   0   0   X   0   0   1   1   0   0   0   0   0   0   0   0'),
+	('health', 'own', $$check_name = 'seal'$$,					'X   X   X   X   X   X   X   X   X   X   X   X   1   1   X   X   X   X   X   X   X   X'),
+	('settings', 'own', $$name = 'keystone.hints'$$,			'X   X   X   X   X   X   X   X   X   X   X   X   1   1   X   X   X   X   X   X   X   X');
 
 CREATE TEMP TABLE matrix AS
 	SELECT c.who, e.object, e.scope, format('SELECT FROM keystone.%I WHERE %s', e.object, pg_temp.filled_in(e.query)) AS query,
@@ -134,14 +170,14 @@ CREATE TEMP TABLE writes AS
 CREATE FUNCTION pg_temp.contents() RETURNS text LANGUAGE sql AS $$
 	SELECT md5(string_agg(table_to_xml(c.oid::regclass, true, false, '')::text, '' ORDER BY c.relname))
 	FROM pg_class c WHERE c.relkind = 'r' AND c.relnamespace IN ('keystone'::regnamespace, 'keystone_private'::regnamespace)
-	AND c.relname !~ '^audit_' AND c.relname NOT IN ('housekeeping', 'credential_usage', 'principal_usage')
+	AND c.relname !~ '^audit_' AND c.relname NOT IN ('housekeeping', 'credential_usage', 'principal_usage', 'limit_state')
 $$;
 CREATE TEMP TABLE contents_before AS SELECT pg_temp.contents();
 
 -- Each function, and what it needs: see outcome().  In its arguments {w} is the
 -- workspace, {c} a credential, {m} a member, {k} an API key of a viewer (the
 -- only one of globex), {g} the one with whom the personal credential is
--- shared, {n} a principal who is no member.  allowed is what who may call it
+-- shared, {n} a principal who is no member, {r} a reservation.  allowed is what who may call it
 -- gets, instead of a result; odd, what some callers get whatever the rule says.
 CREATE TEMP TABLE functions (name text, args text, needs text, profiles text[], allowed text DEFAULT 'ok', odd jsonb DEFAULT '{}');
 INSERT INTO functions (name, args, needs, profiles) VALUES
@@ -185,6 +221,28 @@ INSERT INTO functions (name, args, needs, profiles) VALUES
 	('revoke_access', $$'ks_viewer', 'client'$$, 'nobody', '{admin}'),
 	('provider_define', $$'new', 'no_auth'$$, 'nobody', '{admin}'),
 	('accept_restore', $$'why'$$, 'nobody', '{admin}'),
+	('metrics_text', '', 'nobody', '{admin,monitor}'),
+	-- limits: of the workspace, and of the database
+	('limit_define', $$'new', '1000/hour'$$, 'nobody', '{worker,admin}'),
+	('limit_drop', $$'everyones-limit'$$, 'nobody', '{worker,admin}'),
+	('limit_block', $$'everyones-limit', 'blocked', '2099-01-01', 'why'$$, 'nobody', '{worker,admin}'),
+	('limit_unblock', $$'everyones-limit', 'blocked'$$, 'nobody', '{worker,admin}'),
+	('rate_limit', $$'k', '1000/hour'$$, 'known', '{worker}'),
+	('limit_consume', $$'everyones-limit', 'k'$$, 'known', '{worker}'),
+	('limit_consume', $$'the-limit', 'k', workspace => '{w}'$$, 'view', '{worker}'),
+	('limit_consume_many', $$'[{"name": "the-limit", "key": "k", "workspace": "{w}"}]'$$, 'view', '{worker}'),
+	('limit_require', $$'the-limit', 'k', workspace => '{w}'$$, 'view', '{worker}'),
+	('limit_peek', $$'the-limit', 'k', workspace => '{w}'$$, 'view', '{worker}'),
+	-- plans, quotas, usage, budgets
+	('set_plan', $$'{w}', 'enterprise'$$, 'billing', '{client,admin}'),
+	('plan_allows', $$'{w}', 'approvals'$$, 'view', '{client,admin}'),
+	('quota_consume', $$'{w}', 'rotations'$$, 'view', '{worker}'),
+	('quota_reserve', $$'{w}', 'rotations'$$, 'view', '{worker}'),
+	('quota_commit', $$'{r}'$$, 'view', '{worker}'),
+	('quota_release', $$'{r}'$$, 'view', '{worker}'),
+	('usage_record', $$'{w}', 'openai'$$, 'view', '{worker}'),
+	('usage_record', $$'{w}', 'openai', -1, context => '{"corrects": "00000000-0000-0000-0000-000000000000"}'$$, 'billing', '{worker}'),
+	('budget_set', $$'{w}', 1000000, 2000000$$, 'billing', '{client}'),
 	-- the log
 	('audit_export', '', 'nobody', '{auditor}'),
 	('audit_export', $$workspace => '{w}'$$, 'audit', '{client,auditor}'),
@@ -230,6 +288,14 @@ INSERT INTO functions (name, args, needs, profiles, allowed, odd) VALUES
 	('verify_all', $$'{w}'$$, 'workspace', '{client,admin}', 'ok', '{"ks_auditor": "ok", "key_auditor": "ok"}'),
 	('verify_all', '', 'known', '{client,admin}', 'ok', '{}'),
 	('link_auth_users', '', 'nobody', '{admin}', '55000', '{}'),
+	-- The profile admin has the database's limits only.
+	('limit_define', $$'new', '1000/hour', '{w}'$$, 'workspace', '{worker,admin}', 'ok', '{"ks_dba": "42501"}'),
+	('limit_drop', $$'the-limit', '{w}'$$, 'workspace', '{worker,admin}', 'ok', '{"ks_dba": "42501"}'),
+	('limit_block', $$'the-limit', 'blocked', '2099-01-01', 'why', '{w}'$$, 'workspace', '{worker,admin}', 'ok', '{"ks_dba": "42501"}'),
+	('limit_unblock', $$'the-limit', 'blocked', '{w}'$$, 'workspace', '{worker,admin}', 'ok', '{"ks_dba": "42501"}'),
+	('limit_headers', 'NULL', 'nothing', '{worker}', '22004', '{}'),
+	-- A token is the one's who consumed.
+	('limit_refund', (SELECT quote_literal(token) FROM pg_temp.refunds), 'known', '{worker}', '22023', '{"ks_agent": "ok"}'),
 	('audit_table', $$'pg_catalog.pg_class'$$, 'nobody', '{}', 'ok', '{}'),
 	('audit_untable', $$'pg_catalog.pg_class'$$, 'nobody', '{}', 'ok', '{}'),
 	-- Nothing is signed here.
@@ -251,9 +317,9 @@ DECLARE
 BEGIN
 	IF needs = 'nothing' AND c.profile = 'none' THEN
 		RETURN CASE WHEN 'any' = ANY (f.profiles) AND pg_temp.granted() THEN f.allowed ELSE '42501' END;
-	ELSIF NOT ((CASE c.profile WHEN 'worker' THEN 'client' ELSE c.profile END) = ANY (f.profiles)) THEN
+	ELSIF NOT (c.profile = ANY (f.profiles) OR (c.profile = 'worker' AND 'client' = ANY (f.profiles))) THEN
 		RETURN '42501';
-	ELSIF needs = 'nothing' OR c.profile IN ('admin', 'auditor') THEN
+	ELSIF needs = 'nothing' OR c.profile IN ('admin', 'auditor', 'monitor') THEN
 		RETURN CASE WHEN f.odd ? c.who THEN f.odd ->> c.who ELSE f.allowed END;
 	ELSIF f.odd ? c.who AND abroad = (f.args ~ '[{]' AND c.who = 'key_stranger') THEN
 		RETURN f.odd ->> c.who;
@@ -293,10 +359,11 @@ $$;
 CREATE TEMP TABLE calls AS
 	SELECT c.who, f.name, s.scope, f.args,
 		   format('SELECT %s FROM keystone.%I(%s) x', CASE f.name WHEN 'reveal_many' THEN 'pg_temp.raised(problem)' END, f.name,
-			   pg_temp.filled_in(replace(replace(replace(replace(replace(replace(replace(replace(f.args,
+			   pg_temp.filled_in(replace(replace(replace(replace(replace(replace(replace(replace(replace(f.args,
 				   '{w}', s.workspace), '{c}', '{' || s.credential || '}'), '{name}', s.credential),
 				   '{owner}', coalesce(quote_literal('{' || s.owner || '}'), 'NULL')),
-				   '{m}', '{' || s.member || '}'), '{k}', s.key), '{g}', '{' || s.grantee || '}'), '{n}', '{ks_worker}'))) AS statement,
+				   '{m}', '{' || s.member || '}'), '{k}', s.key), '{g}', '{' || s.grantee || '}'), '{n}', '{ks_worker}'), '{r}', (SELECT e.id::text FROM keystone_private.quota_events e
+				   WHERE e.state = 'reserved' AND e.workspace_id = pg_temp.workspace(s.workspace))))) AS statement,
 		   pg_temp.outcome(c, f, s.scope) AS expected
 	FROM functions f CROSS JOIN callers c
 	JOIN (VALUES
@@ -305,7 +372,7 @@ CREATE TEMP TABLE calls AS
 		('foreign', 'globex', 'globex-shared', NULL, 'ks_helper', 'the foreign', 'ks_helper'),
 		('foreign personal', 'globex', 'strangers-own', 'ks_stranger', 'ks_helper', 'the foreign', 'ks_helper'))
 		s (scope, workspace, credential, owner, member, key, grantee)
-		ON s.scope = 'own' OR f.args ~ '\{(c|name)\}' OR (s.scope = 'foreign' AND f.args ~ '\{[wm]\}');
+		ON s.scope = 'own' OR f.args ~ '\{(c|name)\}' OR (s.scope = 'foreign' AND f.args ~ '\{[wmr]\}');
 
 -- How many tests there are in matrix_tests.sql.
 CREATE FUNCTION pg_temp.matrix_tests() RETURNS int LANGUAGE sql AS $$

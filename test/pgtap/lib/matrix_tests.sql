@@ -35,7 +35,7 @@ FROM writes w CROSS JOIN LATERAL (SELECT pg_temp.as_role(w.who, w.statement) AS 
 GROUP BY w.object, w.verb ORDER BY w.object, w.verb;
 
 SELECT is(string_agg(CASE WHEN CASE WHEN length(r.result) < 5 THEN 'ok' ELSE r.result END IS DISTINCT FROM c.expected THEN format('%s: %s, not %s', c.who, r.result, c.expected) END, '; '), NULL,
-		  format('I4 %s(%s): %s', c.name, regexp_replace(c.args, 'ks_[0-9a-f_]+', 'token'), c.scope))
+		  format('I4 %s(%s): %s', c.name, regexp_replace(c.args, 'k[sr]_[0-9A-Za-z_-]{20,}', 'token'), c.scope))
 FROM calls c CROSS JOIN LATERAL (SELECT pg_temp.as_role(c.who, c.statement) AS result OFFSET 0) r
 GROUP BY c.name, c.args, c.scope ORDER BY c.name, c.args, c.scope;
 

@@ -1,0 +1,41 @@
+/*-------------------------------------------------------------------------
+ *
+ * ks_enforce.h
+ *	  Limits that the verbs apply by themselves.
+ *
+ * All that bind an attempt are asked in one call: it gets all or nothing.
+ * They are
+ *
+ *	- keystone.reveal_limit, for the principal, and
+ *	  keystone.workspace_reveal_limit, for the workspace: reveals only;
+ *	- the windows of the credential's provider in keystone.providers, for the
+ *	  principal and provider, each verb for itself: users only, not services
+ *	  and API keys;
+ *	- the definitions with the option enforce that name the verb, of the
+ *	  workspace and of the database.
+ *
+ * An attempt is counted once the caller's rights and the state of what is
+ * asked for are checked, so that nobody who would be refused anyhow counts,
+ * and before anything is opened.  It stays counted whatever becomes of the
+ * transaction.  No lock is held when these return.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef KS_ENFORCE_H
+#define KS_ENFORCE_H
+
+#include "ks_change.h"
+#include "ks_error.h"
+
+/*
+ * An attempt to reveal.  True when it may go on, and is counted; false when a
+ * limit refuses it, which changes no counter: *limited, with palloc'd names,
+ * says which.
+ */
+extern bool ks_enforce_reveal(const KsCall *call, const KsCredential *credential, KsLimited *limited);
+
+/* An attempt to make another version the current one (rotate, store, promote,
+ * rollback_to).  PT429. */
+extern void ks_enforce_change(const KsCall *call, const KsCredential *credential);
+
+#endif							/* KS_ENFORCE_H */

@@ -1,0 +1,178 @@
+/*-------------------------------------------------------------------------
+ *
+ * ks_near.c
+ *	  Limits that are nearly used up, on their way to the housekeeper.
+ *
+ * A note lies in one of the NEIGHBOURS places from its hash on.  A process
+ * remembers which ones it left last, since a limit that is used up is asked
+ * again and again.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "miscadmin.h"
+
+#include "ks_near.h"
+
+#define PLACES			512		/* a power of two */
+#define NEIGHBOURS		8
+#define REMEMBERED		16		/* a power of two */
+#define TAKEN_BY_FORCE	(60 * 60 * USECS_PER_SEC)	/* a note that nobody took
+													 * for so long */
+
+typedef struct Place
+{
+	Oid			database;		/* InvalidOid: free */
+	uint64		hash;
+	TimestampTz left_at;
+	KsNear		note;
+} Place;
+
+/* Protected by KS_LOCK_NEAR. */
+static Place *places = NULL;
+
+static uint64 remembered[REMEMBERED];
+
+Size
+ks_near_shmem_size(void)
+{
+	return mul_size(PLACES, sizeof(Place));
+}
+
+void
+ks_near_shmem_init(void *area, bool found)
+{
+	places = area;
+	if (!found)
+		memset(places, 0, PLACES * sizeof(Place));
+}
+
+/* Of what makes a note another one; never 0. */
+static uint64
+hash_of(const KsNear *note)
+{
+	uint64		hash = hash_bytes_extended((const unsigned char *) &MyDatabaseId, sizeof(MyDatabaseId), 0);
+
+	hash = hash_bytes_extended(note->workspace, KS_ID_LEN, hash);
+	hash = hash_bytes_extended((const unsigned char *) note->limit, (int) strlen(note->limit), hash);
+	hash = hash_bytes_extended((const unsigned char *) note->window, (int) strlen(note->window), hash);
+	hash = hash_bytes_extended((const unsigned char *) &note->period_start, sizeof(note->period_start), hash);
+	hash = hash_bytes_extended((const unsigned char *) &note->threshold, sizeof(note->threshold), hash);
+	return hash != 0 ? hash : 1;
+}
+
+/* A place for it; NULL when it lies there already, or there is no room. */
+static Place *
+find_place(uint64 hash, TimestampTz now, bool *there)
+{
+	Place	   *found = NULL;
+
+	*there = false;
+	for (int i = 0; i < NEIGHBOURS; i++)
+	{
+		Place	   *place = &places[(hash + (uint64) i) % PLACES];
+
+		if (place->database == MyDatabaseId && place->hash == hash)
+		{
+			*there = true;
+			return NULL;
+		}
+		if (found == NULL && (!OidIsValid(place->database) || now - place->left_at > TAKEN_BY_FORCE))
+			found = place;
+	}
+	return found;
+}
+
+static void
+leave(const KsNear *note, TimestampTz now)
+{
+	uint64		hash = hash_of(note);
+	Place	   *place;
+	bool		there;
+
+	if (remembered[hash % REMEMBERED] == hash)
+		return;
+	LWLockAcquire(ks_lock(KS_LOCK_NEAR), LW_EXCLUSIVE);
+	place = find_place(hash, now, &there);
+	if (place != NULL)
+	{
+		place->database = MyDatabaseId;
+		place->hash = hash;
+		place->left_at = now;
+		place->note = *note;
+	}
+	LWLockRelease(ks_lock(KS_LOCK_NEAR));
+	if (place != NULL || there)
+		remembered[hash % REMEMBERED] = hash;
+}
+
+/* A period that does not slide, so that there is one alert in each. */
+static TimestampTz
+start_of_period(const KsWindow *window, TimestampTz now)
+{
+	if (window->algorithm == KS_WINDOW_CALENDAR)
+		return window->start;
+	return now - now % window->period - (now < 0 ? window->period : 0);
+}
+
+void
+ks_near_check(const uint8 workspace[KS_ID_LEN], const char *limit, const char *window, int percent,
+			  const KsLimitAsk *ask, TimestampTz now)
+{
+	int64		n = ask->window.n;
+	int64		used = ask->answer.allowed ? n - Max(ask->answer.remaining, 0) : n;
+	KsNear		note;
+
+	if (used * 100 < n * percent)
+		return;
+	memset(&note, 0, sizeof(note));
+	memcpy(note.workspace, workspace, KS_ID_LEN);
+	strlcpy(note.limit, limit, sizeof(note.limit));
+	strlcpy(note.window, window, sizeof(note.window));
+	note.period_start = start_of_period(&ask->window, now);
+	note.threshold = percent;
+	note.used = used;
+	note.allowed = n;
+	leave(&note, now);
+	if (used >= n)
+	{
+		note.threshold = 100;
+		leave(&note, now);
+	}
+}
+
+int
+ks_near_take(KsNear *notes)
+{
+	int			n = 0;
+
+	LWLockAcquire(ks_lock(KS_LOCK_NEAR), LW_SHARED);
+	for (int i = 0; i < PLACES && n < KS_NEAR_MAX; i++)
+	{
+		if (places[i].database == MyDatabaseId)
+			notes[n++] = places[i].note;
+	}
+	LWLockRelease(ks_lock(KS_LOCK_NEAR));
+	return n;
+}
+
+void
+ks_near_give_up(const KsNear *notes, int n)
+{
+	LWLockAcquire(ks_lock(KS_LOCK_NEAR), LW_EXCLUSIVE);
+	for (int i = 0; i < n; i++)
+	{
+		uint64		hash = hash_of(&notes[i]);
+
+		for (int j = 0; j < NEIGHBOURS; j++)
+		{
+			Place	   *place = &places[(hash + (uint64) j) % PLACES];
+
+			if (place->database == MyDatabaseId && place->hash == hash)
+				place->database = InvalidOid;
+		}
+	}
+	LWLockRelease(ks_lock(KS_LOCK_NEAR));
+}
