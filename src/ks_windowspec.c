@@ -244,15 +244,15 @@ static int
 first_day(const struct pg_tm *tm, KsWindowUnit unit, int later)
 {
 	int			julian = date2j(tm->tm_year, tm->tm_mon, tm->tm_mday);
-	int			months;
+	int			calendar_months;
 
 	switch (unit)
 	{
 		case KS_UNIT_WEEK:
 			return julian - (j2day(julian) + 6) % 7 + 7 * later;
 		case KS_UNIT_MONTH:
-			months = tm->tm_year * 12 + tm->tm_mon - 1 + later;
-			return date2j(months / 12, months % 12 + 1, 1);
+			calendar_months = tm->tm_year * 12 + tm->tm_mon - 1 + later;
+			return date2j(calendar_months / 12, calendar_months % 12 + 1, 1);
 		default:
 			return julian + later;
 	}
