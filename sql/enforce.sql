@@ -247,6 +247,14 @@ SELECT keystone.provider_define('regress-enforce', 'shared_key', limits => '12/h
 SET SESSION AUTHORIZATION regress_keystone_enforce_ann;
 SELECT enforce_try($$SELECT keystone.reveal('enforce', 'DEFINED')$$, 2);
 
+-- What cannot be read is refused where it is written, not by each reveal
+SET SESSION AUTHORIZATION regress_keystone_enforce_dba;
+SELECT keystone.provider_define('regress-enforce', 'shared_key', limits => '12 an hour');
+RESET SESSION AUTHORIZATION;
+ALTER SYSTEM SET keystone.reveal_limit = '12 an hour';
+ALTER SYSTEM SET keystone.workspace_reveal_limit = '12/hour, 13/60 minutes';
+SELECT name, limits FROM keystone.providers WHERE name = 'regress-enforce';
+
 -- Importing what is there already is no reveal: nothing is given
 SET SESSION AUTHORIZATION regress_keystone_enforce_cyd;
 SELECT name, action FROM keystone.import_env('enforce', 'OPENAI=sk-FAKEfakeFAKEfakeFAKE');

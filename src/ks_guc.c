@@ -15,6 +15,8 @@
 #include "utils/guc.h"
 #include "utils/varlena.h"
 
+#include "ks_windowspec.h"
+
 char	   *ks_root_key_file = NULL;
 char	   *ks_root_key_command = NULL;
 int			ks_root_key_timeout = 10;
@@ -88,6 +90,26 @@ limit_setting_changed(const char *newval, void *extra)
 	(void) newval;
 	(void) extra;
 	ks_limit_settings_generation++;
+}
+
+/*
+ * Accepts windows, or nothing: a text that cannot be read would be found by
+ * the next reveal, and each one after it.
+ */
+static bool
+check_windows(char **newval, void **extra pg_attribute_unused(),
+			  GucSource source pg_attribute_unused())
+{
+	KsWindowSpec specs[KS_WINDOWSPEC_MAX];
+	const char *expected;
+	int			n;
+
+	if ((*newval)[0] == '\0')
+		return true;
+	expected = ks_windowspec_read(*newval, KS_WINDOW_SLIDING, specs, &n);
+	if (expected != NULL)
+		GUC_check_errdetail("The value must be %s.", expected);
+	return expected == NULL;
 }
 
 static bool
@@ -494,7 +516,7 @@ define_limit_settings(void)
 							    /* bootValue */ "60000/minute",
 							    /* context */ PGC_SIGHUP,
 							    /* flags */ 0,
-							    /* hooks */ NULL, limit_setting_changed, NULL);
+							    /* hooks */ check_windows, limit_setting_changed, NULL);
 
 	DefineCustomStringVariable( /* name */ "keystone.workspace_reveal_limit",
 							    /* short_desc */ "Sets how many reveals a workspace may attempt.",
@@ -504,7 +526,7 @@ define_limit_settings(void)
 							    /* bootValue */ "600000/minute",
 							    /* context */ PGC_SIGHUP,
 							    /* flags */ 0,
-							    /* hooks */ NULL, limit_setting_changed, NULL);
+							    /* hooks */ check_windows, limit_setting_changed, NULL);
 
 	DefineCustomStringVariable( /* name */ "keystone.default_plan",
 							    /* short_desc */ "Sets the plan of workspaces that have none of their own.",

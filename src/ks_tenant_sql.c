@@ -21,6 +21,7 @@
 #include "ks_text.h"
 #include "ks_value.h"
 #include "ks_vault_args.h"
+#include "ks_windowspec.h"
 
 /* Principals and workspaces */
 
@@ -269,6 +270,7 @@ static Datum
 provider_define(FunctionCallInfo fcinfo, KsVerb *verb)
 {
 	KsProvider	provider = {0};
+	KsWindowSpec specs[KS_WINDOWSPEC_MAX];
 
 	ks_verb_enter(verb, KS_PROFILE_ADMIN);
 	provider.name = ks_text_name("name", ks_arg_get_text(fcinfo, 0, "name"), KS_PROVIDER_MAX);
@@ -287,6 +289,8 @@ provider_define(FunctionCallInfo fcinfo, KsVerb *verb)
 		(void) ks_value_matches("", 0, provider.value_pattern); /* 2201B unless it
 																 * compiles */
 	provider.limits = get_optional_name(fcinfo, 5, "limits", KS_NAME_MAX);
+	if (provider.limits != NULL)
+		(void) ks_windowspec_parse("limits", provider.limits, KS_WINDOW_SLIDING, specs);
 	provider.has_cost = !PG_ARGISNULL(6);
 	if (provider.has_cost)
 		provider.cost_micros = PG_GETARG_INT64(6);
