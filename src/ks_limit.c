@@ -60,6 +60,15 @@
 /* Without room for a protective limit: when to try again. */
 #define NO_ROOM_RETRY		USECS_PER_SEC
 
+/*
+ * A changed counter is saved at the next pass when this share of its limit was
+ * used since it was saved, or less of it was lifted; otherwise at one of so
+ * many passes.  So a crash forgets little, and a hundred thousand counters in
+ * use do not keep the housekeeper busy with each attempt.
+ */
+#define SAVE_SHARE			64
+#define SAVE_PASSES			32
+
 #define SAVED_MAGIC			0x4b534c31	/* "KSL1": the version is in there */
 #define FILE_MAGIC			0x4b534631
 #define FILE_NAME			PGSTAT_STAT_PERMANENT_DIRECTORY "/keystone_limits"
@@ -80,6 +89,7 @@ typedef struct Slot
 	uint8		workspace[KS_ID_LEN];
 	int64		n;
 	int64		period;
+	int64		unsaved;		/* what was charged since it was saved */
 	TimestampTz blocked_until;	/* 0: not blocked */
 	KsWindowState state;
 } Slot;
@@ -407,6 +417,16 @@ set_dirty(Partition *partition, Slot *slot, bool dirty)
 	else if (!dirty && slot->dirty)
 		partition->dirty--;
 	slot->dirty = dirty;
+	if (!dirty)
+		slot->unsaved = 0;
+}
+
+/* Somebody was blocked, or something lifted: the next pass saves it. */
+static void
+set_urgent(Partition *partition, Slot *slot)
+{
+	set_dirty(partition, slot, true);
+	slot->unsaved = slot->n;
 }
 
 static void
@@ -845,6 +865,7 @@ charge_all(const Call *call)
 			use_window(found->slot, &ask->window);
 		ks_window_charge(&ask->window, &found->slot->state, call->now, ask->cost);
 		set_dirty(found->partition, found->slot, true);
+		found->slot->unsaved += ask->cost;
 		if (ask->overflowed)
 			found->partition->overflowed++;
 	}
@@ -920,7 +941,7 @@ ks_limit_refund(const KsLimitAsk *asks, int n, TimestampTz charged_at, Timestamp
 		if (slot != NULL && same_window(slot, &ask->window) &&
 			ks_window_refund(&ask->window, &slot->state, Max(now, slot->state.last), charged_at, ask->cost) > 0)
 		{
-			set_dirty(partition, slot, true);
+			set_urgent(partition, slot);
 			slot->lifted = true;
 			any = true;
 		}
@@ -955,7 +976,7 @@ ks_limit_block(const KsLimitAsk *ask, TimestampTz until)
 		if (until < slot->blocked_until)
 			slot->lifted = true;
 		slot->blocked_until = until > now ? until : 0;
-		set_dirty(partition, slot, true);
+		set_urgent(partition, slot);
 	}
 	LWLockRelease(&partition->lock);
 	return done;
@@ -1084,11 +1105,22 @@ put(Partition *partition, int owner, const KsLimitSaved *from, const Saved *save
  */
 static int	next_partition = 0;
 static uint32 next_slot = 0;
+static uint32 passes = 0;
+
+/* Each pass saves all that changed in some of the partitions. */
+static bool
+is_due(const Slot *slot)
+{
+	return slot->unsaved >= slot->n / SAVE_SHARE || (next_partition + passes) % SAVE_PASSES == 0;
+}
 
 int
 ks_limit_next_dirty(KsLimitSaved *saved, int max)
 {
 	int			n = 0;
+
+	if (next_partition == 0 && next_slot == 0)
+		passes++;
 
 	for (; next_partition <= table->partitions; next_partition++, next_slot = 0)
 	{
@@ -1101,7 +1133,7 @@ ks_limit_next_dirty(KsLimitSaved *saved, int max)
 		{
 			Slot	   *slot = &partition->slots[next_slot].slot;
 
-			if (!slot->dirty || slot->database != MyDatabaseId)
+			if (!slot->dirty || slot->database != MyDatabaseId || !is_due(slot))
 				continue;
 			set_dirty(partition, slot, false);
 			slot->lifted = false;
@@ -1126,7 +1158,7 @@ ks_limit_not_saved(void)
 		for (uint32 j = 0; j < partition->size; j++)
 		{
 			if (partition->slots[j].slot.database == MyDatabaseId)
-				set_dirty(partition, &partition->slots[j].slot, true);
+				set_urgent(partition, &partition->slots[j].slot);
 		}
 		LWLockRelease(&partition->lock);
 	}
