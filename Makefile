@@ -116,6 +116,7 @@ bench:
 	$(top)test/bench/identity
 	$(top)test/bench/usage
 	$(top)test/bench/quotas
+	$(top)test/bench/limits
 
 #: make fuzz             each fuzz target for FUZZ_SECONDS (60)
 #: make soak             the long tests
