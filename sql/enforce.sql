@@ -255,6 +255,49 @@ ALTER SYSTEM SET keystone.reveal_limit = '12 an hour';
 ALTER SYSTEM SET keystone.workspace_reveal_limit = '12/hour, 13/60 minutes';
 SELECT name, limits FROM keystone.providers WHERE name = 'regress-enforce';
 
+-- A limit is not loosened for the rest of a transaction, which could be rolled
+-- back and leave no entry; one without enforce is nothing to the vault
+SET SESSION AUTHORIZATION regress_keystone_enforce_owner;
+SELECT keystone.limit_define('plain', '1/day', 'enforce', '{"enforce": {"action": "reveal"}, "key": ["credential"]}');
+SELECT enforce_try($$SELECT keystone.reveal('enforce', 'PLAIN')$$, 2);
+BEGIN;
+SELECT keystone.limit_drop('plain', 'enforce');
+SELECT enforce_try($$SELECT keystone.reveal('enforce', 'PLAIN')$$, 2),
+	   enforce_try(format('SELECT (keystone.rotate(%L, ''plain'')).version IS NOT NULL', :'plain'), 1);
+ROLLBACK;
+BEGIN;
+SAVEPOINT s;
+SELECT keystone.limit_define('plain', '100/day', 'enforce', '{"key": ["credential"], "enforce": {"action": "reveal"}}');
+ROLLBACK TO s;
+SELECT enforce_try($$SELECT keystone.reveal('enforce', 'PLAIN')$$, 1);
+COMMIT;
+SELECT enforce_try($$SELECT keystone.reveal('enforce', 'PLAIN')$$, 1);
+SELECT keystone.limit_drop('plain', 'enforce');
+BEGIN;
+SELECT keystone.limit_define('mails', '1/day', 'enforce');
+SELECT enforce_try($$SELECT keystone.reveal('enforce', 'PLAIN')$$, 1);
+ROLLBACK;
+RESET SESSION AUTHORIZATION;
+
+-- No key of rate_limit() is one of the vault's, not even for the principal whose
+-- bytes are the tag of the vault's keys
+CREATE ROLE regress_keystone_enforce_tag;
+CREATE ROLE regress_keystone_enforce_letters;
+SELECT count(keystone.grant_access(r::name, p)) FROM (VALUES ('regress_keystone_enforce_tag', 'worker'), ('regress_keystone_enforce_letters', 'client')) v (r, p);
+SELECT count(keystone.register_principal('Odd', 'user', i, r)) FROM (VALUES ('72657665-616c-2070-726f-766964657200'::uuid, 'regress_keystone_enforce_tag'::name),
+	('41414141-4141-4141-4141-414141414141', 'regress_keystone_enforce_letters')) v (i, r);
+SET SESSION AUTHORIZATION regress_keystone_enforce_owner;
+SELECT count(keystone.create_workspace('enforce-odd'));
+SELECT version FROM keystone.store('enforce-odd', 'COHERE', 'cohere', provider => 'cohere');
+SELECT keystone.add_member('enforce-odd', '41414141-4141-4141-4141-414141414141', 'service');
+SET SESSION AUTHORIZATION regress_keystone_enforce_tag;
+SELECT allowed FROM keystone.rate_limit(repeat('A', 16) || 'cohere', '20/hour, 200/day, 5000/month', 20);
+SET SESSION AUTHORIZATION regress_keystone_enforce_letters;
+SELECT enforce_try($$SELECT keystone.reveal('enforce-odd', 'COHERE')$$, 1);
+RESET SESSION AUTHORIZATION;
+SELECT count(keystone.revoke_access(r::name, p)) FROM (VALUES ('regress_keystone_enforce_tag', 'worker'), ('regress_keystone_enforce_letters', 'client')) v (r, p);
+DROP ROLE regress_keystone_enforce_tag, regress_keystone_enforce_letters;
+
 -- Importing what is there already is no reveal: nothing is given
 SET SESSION AUTHORIZATION regress_keystone_enforce_cyd;
 SELECT name, action FROM keystone.import_env('enforce', 'OPENAI=sk-FAKEfakeFAKEfakeFAKE');

@@ -353,6 +353,28 @@ WHERE workspace_id = :'ws' AND action IN ('limit.block', 'limit.unblock', 'limit
 SELECT detail ->> 'limit' AS limit, detail ->> 'windows' AS windows FROM keystone.audit_log
 WHERE workspace_id = :'ws' AND action = 'limit.define' AND outcome = 'ok' AND detail ->> 'limit' IN ('anew', 'trial') ORDER BY seq;
 
+-- What the vault counts for the whole database is not a workspace's to block,
+-- nor to set free
+SELECT keystone.limit_define('platform', '7/hour', NULL, '{"enforce": {"action": "reveal", "provider": "cohere"}}');
+SELECT keystone.limit_block('platform', :'other', now() + interval '1 hour', 'abuse') AS blocked;
+SET SESSION AUTHORIZATION regress_keystone_limits_other;
+SELECT keystone.limit_block('platform', :'owner', 'infinity', 'mischief', 'limits-b');
+SELECT keystone.limit_unblock('platform', :'other', 'limits-b');
+RESET SESSION AUTHORIZATION;
+SELECT pg_temp.shown(keystone.limit_peek('platform', :'owner')) AS owner, pg_temp.shown(keystone.limit_peek('platform', :'other')) AS other;
+SELECT keystone.limit_unblock('platform', :'other') AS unblocked;
+SELECT keystone.limit_drop('platform');
+
+-- gcra is near its end when its burst is; a shadow has counted what it would
+-- have refused, and is over after its period whatever it has counted
+SET SESSION AUTHORIZATION regress_keystone_limits_owner;
+SELECT keystone.limit_define('even', '100/day', 'limits-a', '{"algorithm": "gcra"}'),
+	   keystone.limit_define('dim', '1/366 days', 'limits-a', '{"algorithm": "gcra", "shadow": true}');
+SELECT pg_temp.shown(r) FROM keystone.limit_consume('even', 'k', 7, 'limits-a') r;
+SELECT pg_temp.shown(r) FROM keystone.limit_consume('even', 'k', 1, 'limits-a') r;
+SELECT pg_temp.shown(r), r.reset_at <= now() + interval '367 days' AS over FROM keystone.limit_consume('dim', 'k', 2147483647, 'limits-a') r;
+RESET SESSION AUTHORIZATION;
+
 -- A row that was changed by hand is no limit
 UPDATE keystone_private.limits SET windows = '1000000/hour' WHERE workspace_id = :'ws' AND name = 'soon';
 SET SESSION AUTHORIZATION regress_keystone_limits_owner;

@@ -201,6 +201,15 @@ SELECT pg_temp.answer(format('quota_commit(%L)', :'one_reservation'));
 SELECT pg_temp.answer(format('quota_commit(%L)', :'one_reservation'));
 SELECT pg_temp.attempt(format('SELECT allowed FROM keystone.quota_release(%L)', :'one_reservation')) AS committed;
 SELECT used, reserved FROM keystone.quotas WHERE workspace_id = :'held';
+-- what was released counts nothing: its key is free, and counts when it is used
+SELECT reservation AS freed FROM keystone.quota_reserve('quotas-held', 'rotations', 20, 'job 2') \gset
+SELECT pg_temp.answer(format('quota_release(%L)', :'freed'));
+SELECT pg_temp.answer('quota_consume(''quotas-held'', ''rotations'', 31, ''job 2'')');
+SELECT pg_temp.answer(format('quota_release(%L)', :'freed'));
+SELECT reservation AS again, reservation <> :'freed' AS new FROM keystone.quota_reserve('quotas-held', 'rotations', 20, 'job 2') \gset
+SELECT :'new' AS new;
+SELECT used, reserved FROM keystone.quotas WHERE workspace_id = :'held';
+SELECT pg_temp.answer(format('quota_release(%L)', :'again'));
 -- a smaller plan takes no reservation back
 SELECT keystone.set_plan('quotas-held', 'starter');
 SELECT reservation AS three FROM keystone.quota_reserve('quotas-held', 'rotations', 1000) \gset

@@ -234,6 +234,14 @@ SELECT count(keystone.usage_record('usage-other', 'regress-usage', 1, 9223372036
 SELECT keystone.usage_record('usage-other', 'regress-usage', 1, 1000);
 \set VERBOSITY sqlstate
 SELECT projected_micros FROM keystone.budget_status WHERE workspace = 'usage-other' AND period = 'month';
+-- nor does one keep a budget from being set
+SELECT count(keystone.create_workspace('usage-vast'));
+SELECT spent_micros, projected_micros, state FROM keystone.budget_status WHERE workspace = 'usage-vast';
+SELECT count(keystone.usage_record('usage-vast', 'regress-usage', 1, 9223372036854775807)),
+	   count(keystone.usage_record('usage-vast', 'regress-usage', 1, 9223372036854775807));
+SELECT keystone.budget_set('usage-vast', NULL, 1000);
+SELECT spent_micros, state FROM keystone.budget_status WHERE workspace = 'usage-vast';
+SELECT keystone.usage_record('usage-vast', 'regress-usage', 1, 1);
 -- I12
 SELECT keystone.budget_set('usage', 2, 1);
 SELECT keystone.budget_set('usage', -1, 1);
@@ -307,6 +315,11 @@ SELECT pg_temp.metric('keystone_reveal_duration_seconds_sum') > 0 AS sum, pg_tem
 	   pg_temp.metric('keystone_reveal_duration_seconds_count') AS count;
 SELECT bool_and(value >= before) AS ascend FROM (SELECT value, lag(value) OVER (ORDER BY replace(labels ->> 'le', '+Inf', 'Infinity')::float8) AS before
 	FROM keystone.metrics WHERE name = 'keystone_reveal_duration_seconds_bucket') b;
+-- callers name meters: all but the one that plans know are one label
+SET SESSION AUTHORIZATION regress_keystone_usage_owner;
+SELECT count(*) FROM generate_series(1, 3) i, keystone.quota_consume('usage', 'regress meter ' || i);
+SET SESSION AUTHORIZATION regress_keystone_usage_monitor;
+SELECT DISTINCT labels ->> 'meter' AS meter FROM keystone.metrics WHERE name = 'keystone_quota_used' AND labels ->> 'meter' <> 'rotations';
 -- as text: one HELP and TYPE for each name, and the label's value escaped
 SET SESSION AUTHORIZATION regress_keystone_usage_dba;
 SELECT keystone.provider_define(E'regress-usage "\\', 'oauth', cost_micros => 1);

@@ -4,8 +4,9 @@
  *	  Limits that the verbs apply by themselves.
  *
  * Definitions have the keys of ks_limits_subject_key().  Those of the settings
- * and of a provider's windows are a tag, a zero byte, the bytes of the id and
- * the provider's name.
+ * and of a provider's windows are the nil uuid, where the keys of rate_limit()
+ * have a principal, a tag, a zero byte, the bytes of the id and the provider's
+ * name.
  *
  * The windows of providers are cached per backend, until any relation changes.
  *
@@ -17,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "ks_enforce.h"
+#include "ks_error.h"
 #include "ks_guc.h"
 #include "ks_identity.h"
 #include "ks_limits.h"
@@ -148,8 +150,8 @@ static void
 add_windows(Attempt *attempt, const char *windows, const char *prefix, const char *name, const char *tag,
 			const uint8 id[KS_ID_LEN], const char *provider)
 {
-	char		key[64 + KS_ID_LEN + KS_PROVIDER_MAX];
-	size_t		len = strlcpy(key, tag, 64) + 1;
+	char		key[KS_ID_LEN + 64 + KS_ID_LEN + KS_PROVIDER_MAX] = {0};
+	size_t		len = KS_ID_LEN + strlcpy(key + KS_ID_LEN, tag, 64) + 1;
 	int			first = attempt->n;
 
 	if (windows == NULL || windows[0] == '\0')
@@ -230,6 +232,10 @@ begin_attempt(Attempt *attempt, const KsCall *call, const KsCredential *credenti
 	attempt->action = action;
 	attempt->now = GetCurrentTimestamp();
 	attempt->n = 0;
+
+	/* Else who rolls back would have loosened a limit, and left no entry. */
+	if (ks_limits_changed_here())
+		ks_error_denied("a limit with enforce was changed in this transaction", "Commit first.");
 	ks_limits_prepare();
 }
 

@@ -56,6 +56,9 @@
 #define SWEEP_FOR_ROOM		64	/* when there is no room for it */
 #define ACCOUNTS			8192	/* a power of two */
 #define DATABASE_SHARE		75	/* per cent, while others have counters */
+#define ACCOUNTS_SHARE		60	/* per cent, of all workspaces together: who
+								 * has several leaves room for what the vault
+								 * counts by itself */
 
 /* Without room for a protective limit: when to try again. */
 #define NO_ROOM_RETRY		USECS_PER_SEC
@@ -138,6 +141,7 @@ typedef struct Table
 	uint32		capacity;		/* slots for keys; never changes */
 	int			partitions;		/* without the sinks'; never changes */
 	pg_atomic_uint32 used;		/* keys' slots in use */
+	pg_atomic_uint32 accounted; /* those of them that are a workspace's */
 	pg_atomic_uint32 accounts[2][ACCOUNTS]; /* slots in use: of keys, sinks */
 	Database	databases[FLEXIBLE_ARRAY_MEMBER];	/* ks_max_databases, and
 													 * one that the others
@@ -207,6 +211,7 @@ init_table(int tranche)
 	table->partitions = count_partitions();
 	table->capacity = (uint32) table->partitions * slots_of_partition();
 	pg_atomic_init_u32(&table->used, 0);
+	pg_atomic_init_u32(&table->accounted, 0);
 	for (int i = 0; i < ACCOUNTS; i++)
 	{
 		pg_atomic_init_u32(&table->accounts[0][i], 0);
@@ -376,12 +381,22 @@ database_has_room(int owner)
 		mine >= pg_atomic_read_u32(&table->used);
 }
 
+/*
+ * Whether there may be one more key that is, or is not, a workspace's.
+ */
+static bool
+table_has_room(int owner, bool accounted)
+{
+	return database_has_room(owner) &&
+		(!accounted || pg_atomic_read_u32(&table->accounted) < (uint64) table->capacity * ACCOUNTS_SHARE / 100);
+}
+
 static bool
 has_budget(const Partition *partition, const Whose *whose)
 {
 	pg_atomic_uint32 *account = account_of(is_sinks(partition), whose->database, whose->workspace);
 
-	return (is_sinks(partition) || database_has_room(whose->owner)) &&
+	return (is_sinks(partition) || table_has_room(whose->owner, account != NULL)) &&
 		(account == NULL || pg_atomic_read_u32(account) < account_limit(partition));
 }
 
@@ -394,7 +409,7 @@ take_budget(const Partition *partition, const Whose *whose, bool force)
 {
 	pg_atomic_uint32 *account = account_of(is_sinks(partition), whose->database, whose->workspace);
 
-	if (!is_sinks(partition) && !force && !database_has_room(whose->owner))
+	if (!is_sinks(partition) && !force && !table_has_room(whose->owner, account != NULL))
 		return false;
 	if (account != NULL && pg_atomic_fetch_add_u32(account, 1) >= account_limit(partition) && !force)
 	{
@@ -405,6 +420,8 @@ take_budget(const Partition *partition, const Whose *whose, bool force)
 	{
 		pg_atomic_fetch_add_u32(&table->databases[whose->owner].used, 1);
 		pg_atomic_fetch_add_u32(&table->used, 1);
+		if (account != NULL)
+			pg_atomic_fetch_add_u32(&table->accounted, 1);
 	}
 	return true;
 }
@@ -440,6 +457,8 @@ free_slot(Partition *partition, Slot *slot)
 	{
 		pg_atomic_fetch_sub_u32(&table->databases[slot->owner].used, 1);
 		pg_atomic_fetch_sub_u32(&table->used, 1);
+		if (account != NULL)
+			pg_atomic_fetch_sub_u32(&table->accounted, 1);
 	}
 	set_dirty(partition, slot, false);
 	partition->used--;

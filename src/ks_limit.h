@@ -10,7 +10,9 @@
  * a sink that all of its limit share.
  *
  * Room is divided: a workspace has at most keystone.limit_workspace_share per
- * cent of the table, a database three quarters while another one has counters.
+ * cent of the table, all workspaces together three fifths, so that whoever has
+ * several leaves room for what is nobody's, as the vault's own limits are; a
+ * database has three quarters while another one has counters.
  *
  * Locks: one LWLock for each partition, taken in ascending order, the sinks'
  * last; under them plain memory work only.

@@ -265,6 +265,16 @@ who_defines(const KsCall *call)
 	return word;
 }
 
+/* Whether a definition binds verbs, or has done so until now. */
+static bool
+is_enforced(const KsLimitRow *row)
+{
+	const KsLimitDef *def = ks_limits_find(row->workspace, row->name);
+
+	return row->enforce_action != NULL ||
+		(def != NULL && def->enforce_action != NULL && memcmp(def->workspace, row->workspace, KS_ID_LEN) == 0);
+}
+
 static void
 write_limit(const KsLimitRow *row, const char *by)
 {
@@ -281,6 +291,8 @@ write_limit(const KsLimitRow *row, const char *by)
 	KsArgs		args = {0};
 	KsSpi		spi;
 
+	if (is_enforced(row))
+		ks_limits_note_change();
 	ks_spi_begin_write(&spi);
 	ks_arg_uuid(&args, row->workspace);
 	ks_arg_text(&args, row->name);

@@ -240,7 +240,9 @@ get_cost(FunctionCallInfo fcinfo, int n)
 static bool
 is_near(const KsLimitAsk *ask, int64 remaining, int percent)
 {
-	return !ask->answer.allowed || (ask->window.n - remaining) * 100 >= ask->window.n * percent;
+	int64		most = ks_window_most(&ask->window);
+
+	return !ask->answer.allowed || (most - remaining) * 100 >= most * percent;
 }
 
 /* When nothing counts any more, the attempt that was just charged included,
@@ -256,7 +258,8 @@ reset_after(const KsLimitAsk *ask, TimestampTz now)
 		case KS_WINDOW_CALENDAR:
 			return window->end;
 		case KS_WINDOW_GCRA:
-			return reset_at + window->period / window->n * ask->cost;
+			/* what a shadow counts beyond the number is over after a period */
+			return Min(reset_at + window->period / window->n * Min(ask->cost, window->n), now + window->period);
 		case KS_WINDOW_LOG:
 			return now + window->period;
 		case KS_WINDOW_SLIDING:
@@ -282,6 +285,9 @@ describe(const Target *target, bool allowed, bool looked, TimestampTz now, Shown
 		const KsLimitAsk *each = &target->asks[i];
 		int64		remaining = Max(each->answer.remaining, 0) + (looked && each->answer.allowed ? 1 : 0);
 
+		/* a shadow has counted what it would have refused */
+		if (allowed && !looked && each->shadow && !each->answer.allowed)
+			remaining = 0;
 		if (i == tightest)
 			result->remaining = Min(remaining, each->window.n);
 		result->near |= is_near(each, remaining, target->def->near_percent);
@@ -532,7 +538,12 @@ use_token(const Token *token, const KsLimitAsk *asks, TimestampTz now)
 	mark.window.period = end - mark.window.start;
 	mark.cost = 1;
 	mark.protect = true;
-	return ks_limit_consume(&mark, 1, now);
+
+	/*
+	 * A sink forgets whose mark it is: when there is room again, the token
+	 * would pass a second time.
+	 */
+	return ks_limit_consume(&mark, 1, now) && !mark.overflowed;
 }
 
 /*
@@ -849,6 +860,18 @@ read_requests(Jsonb *given, Request requests[REQUESTS_MAX])
 	return n;
 }
 
+/* A definition is good until the cache was dropped twice, and between the first
+ * request and the last that can happen as often as somebody defines limits. */
+static void
+keep_definition(Target *target)
+{
+	KsLimitDef *def = palloc(sizeof(KsLimitDef));
+
+	*def = *target->def;
+	def->name = target->name = pstrdup(def->name);
+	target->def = def;
+}
+
 /* Whether a target's windows still fit into the call. */
 static void
 check_asks(int asks, const Target *target)
@@ -913,6 +936,7 @@ limit_consume_many(FunctionCallInfo fcinfo, KsVerb *verb)
 	{
 		find_target(verb, requests[i].name, requests[i].key, requests[i].workspace, KS_PERM_VIEW, &targets[i]);
 		require_consumable(&targets[i], requests[i].cost);
+		keep_definition(&targets[i]);
 		check_asks(n_asks, &targets[i]);
 		fill_asks(&targets[i], requests[i].cost, now, &asks[n_asks]);
 		n_asks += targets[i].n;
@@ -951,6 +975,11 @@ find_to_block(FunctionCallInfo fcinfo, KsVerb *verb, int workspace, Target *targ
 	if (given == NULL && !(verb->call.profiles & KS_PROFILE_ADMIN))
 		ks_error_denied("permission denied", "A limit of the database needs the profile admin.");
 	find_target(verb, name, key, given, KS_PERM_WORKSPACE, target);
+
+	/* What a verb counts for the whole database is no workspace's to block. */
+	if (target->def->enforce_action != NULL && is_nil(target->def->workspace) &&
+		!(verb->call.profiles & KS_PROFILE_ADMIN))
+		ks_error_denied("permission denied", "A limit of the database needs the profile admin.");
 	ks_change_require();
 	ks_limits_prepare();
 	fill_asks(target, 0, GetCurrentTimestamp(), asks);
@@ -961,16 +990,17 @@ find_to_block(FunctionCallInfo fcinfo, KsVerb *verb, int workspace, Target *targ
 	ks_detail_add(&verb->detail, "counter", counter);
 }
 
-/* All windows or none. */
+/* All windows or none: what was blocked before stays so. */
 static bool
 block_all(const Target *target, TimestampTz until)
 {
+	ks_limit_look(target->asks, target->n, GetCurrentTimestamp());
 	for (int i = 0; i < target->n; i++)
 	{
 		if (ks_limit_block(&target->asks[i], until))
 			continue;
 		while (--i >= 0)
-			(void) ks_limit_block(&target->asks[i], 0);
+			(void) ks_limit_block(&target->asks[i], target->asks[i].blocked_until);
 		return false;
 	}
 	return true;

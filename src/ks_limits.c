@@ -16,6 +16,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "storage/proc.h"
 #include "utils/array.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
@@ -386,6 +387,21 @@ ks_limits_count(const uint8 workspace[KS_ID_LEN])
 {
 	refresh_cache();
 	return find_set(workspace)->n;
+}
+
+/* The transaction in which what is enforced was changed here. */
+static LocalTransactionId changed_in = InvalidLocalTransactionId;
+
+void
+ks_limits_note_change(void)
+{
+	changed_in = ks_local_transaction();
+}
+
+bool
+ks_limits_changed_here(void)
+{
+	return LocalTransactionIdIsValid(changed_in) && changed_in == ks_local_transaction();
 }
 
 static int

@@ -69,8 +69,8 @@ typedef struct KsLimitSubject
 
 /*
  * A definition: the workspace's own first, then the database's (workspace nil:
- * this only); NULL when there is none.  A definition is good until the end of
- * the statement.
+ * this only); NULL when there is none.  A definition is good until the next
+ * but one call that looks for one or hashes.
  */
 extern const KsLimitDef *ks_limits_find(const uint8 workspace[KS_ID_LEN], const char *name);
 
@@ -111,6 +111,11 @@ extern void ks_limits_key_hash(const KsLimitDef *def, const char *key, size_t ke
 							   uint8 hash[KS_LIMIT_HASH_LEN]);
 extern int	ks_limits_ask_hash(const KsLimitDef *def, const uint8 hash[KS_LIMIT_HASH_LEN], int64 cost,
 							   TimestampTz now, KsLimitAsk *asks);
+
+/* What a verb enforces was changed in the present transaction, which may still
+ * be rolled back; and whether that is so. */
+extern void ks_limits_note_change(void);
+extern bool ks_limits_changed_here(void);
 
 /* A hash of bytes under the database's seed; purpose tells kinds apart. */
 extern void ks_limits_hash(const char *purpose, const void *data, size_t len,

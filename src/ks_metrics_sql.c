@@ -5,8 +5,8 @@
  *
  * Names and units are those that Prometheus recommends: base units, _total for
  * what only grows, _seconds; money is in millionths (micros).  No label has
- * more values than there are providers, meters, actions or states: a label
- * with workspaces or principals would grow without bound.
+ * more values than there are providers, kinds or states: one with workspaces,
+ * principals, or the meters that callers name would grow without bound.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,6 +26,7 @@
 #include "ks_keyring.h"
 #include "ks_latency.h"
 #include "ks_limit.h"
+#include "ks_quota.h"
 #include "ks_rights.h"
 #include "ks_spi.h"
 
@@ -373,9 +374,9 @@ add_quotas(Output *out)
 	static const Family *const of_quotas[] = {&used};
 	static const Family *const of_alerts[] = {&alerts};
 	static KsPlan sum_quotas = {.sql =
-		"SELECT meter, sum(used)::float8 FROM keystone.quotas"
+		"SELECT CASE WHEN meter = '" KS_METER_ROTATIONS "' THEN meter ELSE 'other' END, sum(used)::float8 FROM keystone.quotas"
 		" WHERE closed_at IS NULL AND clock_timestamp() >= period_start AND clock_timestamp() < period_end"
-		" GROUP BY meter ORDER BY meter"
+		" GROUP BY 1 ORDER BY 1"
 	};
 	static KsPlan count_alerts = {.sql =
 		"SELECT k.kind, count(a.kind)::float8 FROM unnest(ARRAY['budget', 'limit', 'quota']) k (kind)"

@@ -22,6 +22,10 @@
 #define TAKEN_BY_FORCE	(60 * 60 * USECS_PER_SEC)	/* a note that nobody took
 													 * for so long */
 
+/* Of shorter windows, too: a row, an entry in the log and a notification each
+ * second would be more than anybody reads. */
+#define SHORTEST_PERIOD	(60 * 60 * USECS_PER_SEC)
+
 typedef struct Place
 {
 	Oid			database;		/* InvalidOid: free */
@@ -112,20 +116,25 @@ leave(const KsNear *note, TimestampTz now)
 static TimestampTz
 start_of_period(const KsWindow *window, TimestampTz now)
 {
-	if (window->algorithm == KS_WINDOW_CALENDAR)
+	bool		calendar = window->algorithm == KS_WINDOW_CALENDAR;
+	int64		period = calendar ? window->end - window->start : window->period;
+
+	if (calendar && period >= SHORTEST_PERIOD)
 		return window->start;
-	return now - now % window->period - (now < 0 ? window->period : 0);
+	period = Max(period, SHORTEST_PERIOD);
+	return now - now % period - (now < 0 ? period : 0);
 }
 
 void
 ks_near_check(const uint8 workspace[KS_ID_LEN], const char *limit, const char *window, int percent,
 			  const KsLimitAsk *ask, TimestampTz now)
 {
-	int64		n = ask->window.n;
-	int64		used = ask->answer.allowed ? n - Max(ask->answer.remaining, 0) : n;
+	int64		most = ks_window_most(&ask->window);
+	int64		used = ask->answer.allowed ? most - Max(ask->answer.remaining, 0) : ask->answer.used;
 	KsNear		note;
 
-	if (used * 100 < n * percent)
+	/* A cost that never fits, and a block, are refused and use nothing. */
+	if (used * 100 < most * percent)
 		return;
 	memset(&note, 0, sizeof(note));
 	memcpy(note.workspace, workspace, KS_ID_LEN);
@@ -134,9 +143,9 @@ ks_near_check(const uint8 workspace[KS_ID_LEN], const char *limit, const char *w
 	note.period_start = start_of_period(&ask->window, now);
 	note.threshold = percent;
 	note.used = used;
-	note.allowed = n;
+	note.allowed = most;
 	leave(&note, now);
-	if (used >= n)
+	if (used >= most)
 	{
 		note.threshold = 100;
 		leave(&note, now);

@@ -11,7 +11,8 @@
  *	  wait for others and which looks at what they have left;
  *	- a row's overage and cost are the sums of what each use of it added when
  *	  it was counted; another plan later changes nothing of that;
- *	- an idempotency key counts once for a workspace and meter.
+ *	- an idempotency key counts once for a workspace and meter; what was released
+ *	  counts nothing, and so has no key any more.
  *
  * Locks: a reservation's row before the row of its quota.  Who counts under an
  * idempotency key has looked for it before, and so does not wait for the row
@@ -443,8 +444,12 @@ ks_quota_ask(const KsQuotaAsk *ask, KsQuotaAnswer *answer)
 		(void) unhold(&quota, ask->quantity, answer);
 	else
 		unuse(&quota, ask->quantity, answer);
+
+	/* It may have been released just now, when it is of another period. */
 	if (!find_event_of_key(ask, &event))
-		elog(ERROR, "the event of an idempotency key is gone");
+		ereport(ERROR,
+				errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				errmsg("could not count because of concurrent changes"));
 	*answer = event.answer;
 }
 
@@ -490,7 +495,8 @@ static void
 end_event(const KsReservation *reservation, const char *state, const KsQuotaAnswer *answer)
 {
 	static KsPlan statement = {.sql =
-		"UPDATE keystone_private.quota_events SET state = $3, overage = $4, cost_micros = $5, used = $6, included = $7"
+		"UPDATE keystone_private.quota_events SET state = $3, overage = $4, cost_micros = $5, used = $6, included = $7,"
+		" idempotency_key = CASE WHEN $3 = 'used' THEN idempotency_key END"
 		" WHERE workspace_id = $1 AND id = $2"
 	};
 	KsArgs		args = {0};
@@ -581,7 +587,7 @@ ks_quota_expire(int limit)
 		"  WHERE e.state = 'reserved' AND e.expires_at <= clock_timestamp()"
 		"  ORDER BY e.expires_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED),"
 		" released AS ("
-		"  UPDATE keystone_private.quota_events e SET state = 'released' FROM expired x"
+		"  UPDATE keystone_private.quota_events e SET state = 'released', idempotency_key = NULL FROM expired x"
 		"  WHERE e.workspace_id = x.workspace_id AND e.id = x.id"
 		"  RETURNING e.workspace_id, e.meter, e.period_start, e.quantity),"
 		" given AS ("

@@ -477,14 +477,16 @@ write_budget(const KsBudget *budget, TimestampTz now)
 	ks_spi_end(&spi);
 }
 
-/* Sums up the events of a period that nothing was counted in yet. */
+/* Sums up the events of a period that nothing was counted in yet.  A sum that
+ * is out of range must not keep anybody from setting a budget. */
 static void
 begin_spending(const uint8 workspace[KS_ID_LEN], const char *name, const KsPeriod *period)
 {
 	static KsPlan plan = {.sql =
 		"INSERT INTO keystone.budget_spending (workspace_id, period, period_start, period_end, spent_micros)"
-		" SELECT b.workspace_id, b.period, $3, $4, coalesce((SELECT sum(e.cost_micros) FROM keystone.usage_events e"
-		"  WHERE e.workspace_id = $1 AND e.created_at >= $3 AND e.created_at < $4), 0)::bigint"
+		" SELECT b.workspace_id, b.period, $3, $4,"
+		" (SELECT least(greatest(coalesce(sum(e.cost_micros), 0), -9223372036854775807), 9223372036854775807)::bigint"
+		"  FROM keystone.usage_events e WHERE e.workspace_id = $1 AND e.created_at >= $3 AND e.created_at < $4)"
 		" FROM keystone.budgets b WHERE b.workspace_id = $1 AND b.period = $2"
 	};
 	KsArgs		args = {0};

@@ -406,12 +406,18 @@ when_leave(const KsWindow *window, const KsWindowState *state, int64 used, int64
 	}
 }
 
+int64
+ks_window_most(const KsWindow *window)
+{
+	return window->algorithm == KS_WINDOW_GCRA ? gcra_burst(window) : window->n;
+}
+
 void
 ks_window_look(const KsWindow *window, const KsWindowState *state, int64 now, int64 cost,
 			   KsWindowAnswer *answer)
 {
 	KsWindowState at = *state;
-	int64		most = window->algorithm == KS_WINDOW_GCRA ? gcra_burst(window) : window->n;
+	int64		most = ks_window_most(window);
 	int64		used;
 
 	Assert(window->n >= 1 && window->n <= KS_WINDOW_N_MAX && cost >= 0);

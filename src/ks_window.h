@@ -89,6 +89,9 @@ typedef struct KsWindowAnswer
 								 * count any more */
 } KsWindowAnswer;
 
+/* How many can be used at once: n, or the burst of gcra. */
+extern int64 ks_window_most(const KsWindow *window);
+
 /* What an attempt of a cost (0 looks) would get at a time. */
 extern void ks_window_look(const KsWindow *window, const KsWindowState *state, int64 now, int64 cost,
 						   KsWindowAnswer *answer);

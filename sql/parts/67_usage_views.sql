@@ -27,9 +27,9 @@ CREATE OR REPLACE VIEW keystone.budget_status WITH (security_invoker = true) AS
 				 coalesce((SELECT x.spent_micros FROM keystone.budget_spending x
 						   WHERE x.workspace_id OPERATOR(pg_catalog.=) w.id AND x.period OPERATOR(pg_catalog.=) k.period
 						   AND x.period_start OPERATOR(pg_catalog.=) p.period_start),
-						  (SELECT least(greatest(sum(e.cost_micros), -9223372036854775807), 9223372036854775807)::bigint FROM keystone.usage_events e
+						  (SELECT least(greatest(coalesce(sum(e.cost_micros), 0), -9223372036854775807), 9223372036854775807)::bigint FROM keystone.usage_events e
 						   WHERE e.workspace_id OPERATOR(pg_catalog.=) w.id AND e.created_at OPERATOR(pg_catalog.>=) p.period_start
-						   AND e.created_at OPERATOR(pg_catalog.<) p.period_end), 0) AS spent_micros
+						   AND e.created_at OPERATOR(pg_catalog.<) p.period_end)) AS spent_micros
 		  FROM keystone.workspaces w
 		  CROSS JOIN (VALUES ('day'), ('week'), ('month')) k (period)
 		  CROSS JOIN LATERAL keystone_private.period_at(k.period, w.period_anchor, clock_timestamp()) p

@@ -90,6 +90,21 @@ sub race
 	is(remaining('a', 'x'), 1, 'both were charged');
 }
 
+# Somebody's definitions change while others count by many, and nobody's memory
+# goes away under them.
+{
+	query(q{CREATE ROLE counter LOGIN; SELECT keystone.grant_access('counter', 'worker')});
+	my @user = (extra_params => [ '-U', 'counter' ]);
+	$node->safe_psql('postgres', q{SELECT keystone.create_workspace('many' || i) FROM generate_series(1, 16) i}, @user);
+	$node->safe_psql('postgres', q{SELECT keystone.limit_define('each', '1000000000/hour', 'many' || i, '{"refund": true}') FROM generate_series(1, 16) i}, @user);
+	my $requests = join ',', map { qq({"name": "each", "key": "k", "workspace": "many$_"}) } 1 .. 16;
+	my $position = -s $node->logfile;
+	my $many = start_pgbench($node, [qq{SELECT count(*) FROM keystone.limit_consume_many('[$requests]');}], '-U', 'counter', '-c', '3', '-T', '4', 'postgres');
+	my $define = start_pgbench($node, [q{SELECT keystone.limit_define('changing' || :client_id, '1/hour');}], '-c', '4', '-T', '4', 'postgres');
+	$_->finish foreach $many, $define;
+	unlike($node->log_since($position), qr/terminated by signal/, 'definitions change while many are asked for');
+}
+
 # Nothing rolls back.
 {
 	query(q{SELECT keystone.limit_define('kept', '100000000/hour')});
@@ -259,6 +274,40 @@ query('CREATE DATABASE other');
 query('CREATE EXTENSION keystone', 'other');
 query(q{SELECT keystone.limit_define('a', '1000/hour'); SELECT keystone.limit_consume('a', 'x')}, 'other');
 is(stat_of('entries'), $mine + 1, 'a new database has room again');
+# Without room a token is not taken: the sink that would remember it forgets whose
+# mark it has, and the token would pass once more. A block that is to last longer
+# stays as it is.
+{
+	query(q{SELECT keystone.grant_access('app', 'worker')}, 'other');
+	my $app = sub { $node->safe_psql('other', $_[0], extra_params => [ '-U', 'app' ]) };
+	$app->(q{SELECT keystone.create_workspace('small')});
+	$app->(q{SELECT keystone.limit_define('given', '100/hour', 'small', '{"refund": true}'), keystone.limit_define('short', '9/2 seconds', 'small'),
+		keystone.limit_define('pair', '10/hour', 'small')});
+	$app->(q{SELECT keystone.limit_block('pair', 'k', now() + '1 hour', 'a test', 'small')});
+	$app->(q{SELECT keystone.limit_define('pair', '10/hour, 20/day', 'small')});
+	my $token = $app->(q{SELECT token FROM keystone.limit_consume('given', 'k', 1, 'small')});
+	$app->(q{SELECT keystone.limit_consume('given', 'k', 10, 'small')});
+	my $fill = q{SELECT count(*) FROM generate_series(1, 2000) i, keystone.limit_consume('short', i::text, 1, 'small')};
+	my $full = $app->("$fill; SELECT keystone.limit_block('pair', 'k', now() + '2 hours', 'a test', 'small'); SELECT keystone.limit_refund('$token')");
+	is((split /\n/, $full)[1], 'f', 'no room to block what is blocked for longer');
+	is($app->(q{SELECT allowed FROM keystone.limit_peek('pair', 'k', 'small')}), 'f', 'the block that was there stays');
+	my $given = (split /\n/, $full)[2] eq 't' ? 1 : 0;
+	ok(wait_until(20, sub { usleep(500_000); $app->("SELECT keystone.limit_refund('$token')") eq 't' || $given }), 'a token is good when there is room again');
+	sleep 3;
+	$app->("SELECT keystone.limit_refund('$token')") foreach 1 .. 3;
+	is($app->(q{SELECT remaining FROM keystone.limit_peek('given', 'k', 'small')}), 90, 'and gives back once');
+
+	# Who has many workspaces has not the whole table.
+	$app->(q{SELECT keystone.create_workspace('fill' || i) FROM generate_series(1, 6) i});
+	$app->(q{SELECT keystone.limit_define('long', '1/300 days', 'fill' || i) FROM generate_series(1, 6) i});
+	$app->(q{SELECT count(*) FROM generate_series(1, 6) w, generate_series(1, 400) i, keystone.limit_consume('long', i::text, 1, 'fill' || w)});
+	cmp_ok(stat_of('in_database', 'other'), '<=', $max_keys * 0.6 + 5, 'all workspaces together leave room');
+	my $overflowed = stat_of('overflowed', 'other');
+	is( query(q{SELECT count(*) FILTER (WHERE r.allowed AND r.remaining = 999) FROM generate_series(1, 100) i, keystone.limit_consume('a', 'not theirs ' || i) r}, 'other'),
+		100, 'for what is nobody\'s');
+	is(stat_of('overflowed', 'other'), $overflowed, 'which needs no sink');
+}
+
 query('DROP EXTENSION keystone CASCADE', 'other');
 is(stat_of('entries'), $mine, 'DROP EXTENSION frees the counters');
 

@@ -104,6 +104,10 @@ query(q{SELECT keystone.limit_define('calls', '4/day', 'acme', '{"near": 50}')},
 query(q{SELECT keystone.limit_define('all', '2/week')});
 query(q{SELECT keystone.limit_consume('calls', 'k', workspace => 'acme')}, @as_app);
 stays(alerts("kind = 'limit'"), '', 'a limit that is not near');
+query(q{SELECT keystone.limit_define('unused', '10/day', 'acme'); SELECT keystone.limit_define('even', '100/day', 'acme', '{"algorithm": "gcra"}');
+	SELECT keystone.limit_block('unused', 'b', now() + '1 hour', 'a test', 'acme');
+	SELECT keystone.limit_consume('unused', k, c, 'acme') FROM (VALUES ('k', 11), ('b', 1)) v (k, c); SELECT keystone.limit_consume('even', 'k', 7, 'acme')}, @as_app);
+stays(alerts("kind = 'limit'"), '', 'nor is what refuses one that is too large, or blocked, nor a burst that is not used up');
 query(q{SELECT keystone.limit_consume('calls', 'k', workspace => 'acme')}, @as_app);
 becomes(alerts("kind = 'limit'"), 'acme limit calls/day 50 2 4', 'one that is');
 query(q{SELECT keystone.limit_consume('calls', 'k', workspace => 'acme') FROM generate_series(1, 5)}, @as_app);
@@ -200,5 +204,12 @@ like($text, qr/^keystone_active_principals 2$/m, 'principals of the day');
 like($text, qr/^keystone_housekeeper_failures 0$/m, 'and the housekeeper');
 isnt(problems("a 1\n"), '', 'the checker finds a sample without a type');
 isnt(problems("# HELP a_total x\n# TYPE a_total counter\na_total{l=\"\"\"} 1\n"), '', 'and a label that is not escaped');
+
+# A limit of a few seconds that is always used up is told once an hour.
+query(q{SELECT keystone.limit_define('quick', '1/second, 1/2 seconds', 'acme')}, @as_app);
+query(q{DO $$BEGIN FOR i IN 1..60 LOOP PERFORM keystone.limit_consume('quick', 'k', 1, 'acme'); PERFORM pg_sleep(0.1); END LOOP; END$$}, @as_app);
+query('SELECT pg_sleep(1)');
+my $told = query(q{SELECT count(*) FROM keystone_private.alerts WHERE subject LIKE 'quick/%'});
+ok($told == 4 || $told == 8, "short windows have no alerts of their own each time: $told");
 
 done_testing();
