@@ -302,6 +302,27 @@ DROP ROLE regress_keystone_enforce_tag, regress_keystone_enforce_letters;
 SET SESSION AUTHORIZATION regress_keystone_enforce_cyd;
 SELECT name, action FROM keystone.import_env('enforce', 'OPENAI=sk-FAKEfakeFAKEfakeFAKE');
 
+-- Windows of a provider that somebody has written by hand and that cannot be
+-- read: they refuse whom they bind, and health names the provider
+RESET SESSION AUTHORIZATION;
+SELECT keystone.provider_define('regress-enforce', 'shared_key', limits => '9/hour');
+SET SESSION AUTHORIZATION regress_keystone_enforce_owner;
+SELECT credential AS odd FROM keystone.store('enforce', 'ODD', 'odd', provider => 'regress-enforce') \gset
+SELECT enforce_try($$SELECT keystone.reveal('enforce', 'ODD')$$, 1);
+RESET SESSION AUTHORIZATION;
+SELECT ok, detail FROM keystone.health WHERE check_name = 'provider limits';
+UPDATE keystone_private.provider_definitions SET limits = '9 an hour' WHERE name = 'regress-enforce';
+SELECT ok, detail FROM keystone.health WHERE check_name = 'provider limits';
+SET SESSION AUTHORIZATION regress_keystone_enforce_owner;
+SELECT state, message, hint FROM enforce_error($$SELECT keystone.reveal('enforce', 'ODD')$$);
+SELECT enforce_try(format('SELECT keystone.rotate(%L, ''odd'')', :'odd')) AS rotate, enforce_try($$SELECT keystone.reveal('enforce', 'PLAIN')$$) AS another;
+SET SESSION AUTHORIZATION regress_keystone_enforce_robot;
+SELECT enforce_try($$SELECT keystone.reveal('enforce', 'ODD')$$) AS not_bound;
+RESET SESSION AUTHORIZATION;
+SELECT keystone.provider_define('regress-enforce', 'shared_key', limits => '9/hour');
+SET SESSION AUTHORIZATION regress_keystone_enforce_owner;
+SELECT enforce_try($$SELECT keystone.reveal('enforce', 'ODD')$$, 1);
+
 RESET SESSION AUTHORIZATION;
 DROP FUNCTION enforce_try(text, int), enforce_error(text);
 SELECT keystone.revoke_access('regress_keystone_enforce_dba', 'admin'), keystone.revoke_access('regress_keystone_enforce_owner', 'worker');

@@ -97,9 +97,9 @@ SELECT keystone.limit_define('api', '5/hour');
 SELECT keystone.limit_drop('api');
 SET SESSION AUTHORIZATION regress_keystone_limits_other;
 SELECT keystone.limit_define('api', '5/hour', 'limits-a');
-SELECT keystone.limit_define('api', '3/hour', 'limits-b');
+SELECT keystone.limit_define('own', '3/hour', 'limits-b');
 SET SESSION AUTHORIZATION regress_keystone_limits_owner;
-SELECT keystone.limit_define('api', '3/hour', 'limits-a');
+SELECT keystone.limit_define('own', '3/hour', 'limits-a');
 
 -- Options
 SELECT o, pg_temp.refusal(format('SELECT keystone.limit_define(''o'', ''20/day'', ''limits-a'', %L)', o)) AS refusal
@@ -117,13 +117,16 @@ SELECT keystone.limit_consume('unknown', 'k', workspace => 'limits-a');
 SELECT keystone.limit_consume('unknown', 'k');
 SELECT keystone.limit_peek('unknown', 'k');
 SELECT keystone.limit_drop('unknown', 'limits-a');
+SELECT pg_temp.shown(keystone.limit_consume('own', 'k', 2, 'limits-a'));
 SELECT pg_temp.shown(keystone.limit_consume('api', 'k', 2, 'limits-a'));
 SELECT pg_temp.shown(keystone.limit_peek('api', 'k'));
-SELECT keystone.limit_consume('api', 'k', workspace => 'limits-b');
+SELECT keystone.limit_consume('own', 'k', workspace => 'limits-b');
 SET SESSION AUTHORIZATION regress_keystone_limits_other;
+SELECT pg_temp.shown(keystone.limit_peek('own', 'k', 'limits-b'));
+SELECT keystone.limit_drop('own', 'limits-b');
+SELECT keystone.limit_peek('own', 'k', 'limits-b');
+-- the database's counts for each workspace apart
 SELECT pg_temp.shown(keystone.limit_peek('api', 'k', 'limits-b'));
--- the database's for a workspace that has none of that name: one counter for each workspace
-SELECT keystone.limit_drop('api', 'limits-b');
 SELECT pg_temp.shown(keystone.limit_consume('api', 'k', 3, 'limits-b'));
 SELECT pg_temp.shown(keystone.limit_peek('api', 'k'));
 SET SESSION AUTHORIZATION regress_keystone_limits_auditor;
@@ -132,6 +135,40 @@ SELECT keystone.limit_consume('api', 'k', workspace => 'limits-a');
 SET SESSION AUTHORIZATION regress_keystone_limits_nobody;
 SELECT pg_temp.shown(keystone.limit_consume('api', 'address'));
 SELECT keystone.limit_consume('api', 'k', workspace => 'limits-a');
+
+-- A name that the database has is no workspace's to define; one that a
+-- workspace had before counts no more, until the database's is dropped
+SET SESSION AUTHORIZATION regress_keystone_limits_owner;
+SELECT keystone.limit_define('api', '1000/hour', 'limits-a');
+SELECT keystone.limit_define('first', '1000/hour', 'limits-a');
+SELECT pg_temp.shown(keystone.limit_consume('first', 'k', 500, 'limits-a'));
+RESET SESSION AUTHORIZATION;
+SELECT keystone.limit_define('first', '2/hour');
+SET SESSION AUTHORIZATION regress_keystone_limits_owner;
+SELECT pg_temp.shown(keystone.limit_consume('first', 'k', c, 'limits-a')) FROM unnest('{2,1}'::int[]) c;
+SELECT keystone.limit_define('first', '1000/hour', 'limits-a');
+RESET SESSION AUTHORIZATION;
+SELECT keystone.limit_drop('first');
+SET SESSION AUTHORIZATION regress_keystone_limits_owner;
+SELECT pg_temp.shown(keystone.limit_consume('first', 'k', 100, 'limits-a'));
+RESET SESSION AUTHORIZATION;
+SELECT keystone.limit_define('first', '2/hour');
+SET SESSION AUTHORIZATION regress_keystone_limits_owner;
+SELECT keystone.limit_drop('first', 'limits-a');
+SELECT pg_temp.shown(keystone.limit_peek('first', 'k', 'limits-a'));
+RESET SESSION AUTHORIZATION;
+SELECT keystone.limit_drop('first');
+SET SESSION AUTHORIZATION regress_keystone_limits_owner;
+SELECT keystone.limit_peek('first', 'k', 'limits-a');
+SELECT keystone.limit_define('default', '1/hour', 'limits-a');
+SELECT pg_temp.shown(keystone.limit_peek('first', 'k', 'limits-a'));
+RESET SESSION AUTHORIZATION;
+SELECT keystone.limit_define('default', '2/hour');
+SET SESSION AUTHORIZATION regress_keystone_limits_owner;
+SELECT pg_temp.shown(keystone.limit_peek('first', 'k', 'limits-a'));
+SELECT keystone.limit_drop('default', 'limits-a');
+RESET SESSION AUTHORIZATION;
+SELECT keystone.limit_drop('default');
 
 -- All or nothing: after a refusal all is as before
 SET SESSION AUTHORIZATION regress_keystone_limits_viewer;
@@ -363,7 +400,30 @@ SELECT keystone.limit_unblock('platform', :'other', 'limits-b');
 RESET SESSION AUTHORIZATION;
 SELECT pg_temp.shown(keystone.limit_peek('platform', :'owner')) AS owner, pg_temp.shown(keystone.limit_peek('platform', :'other')) AS other;
 SELECT keystone.limit_unblock('platform', :'other') AS unblocked;
-SELECT keystone.limit_drop('platform');
+-- each sees there what is left to them, as the caller or as a member; the
+-- profiles admin and monitor see all
+SELECT keystone.limit_define('platform provider', '7/hour', NULL, '{"enforce": {"action": "reveal"}, "key": ["principal", "provider"]}'),
+	   keystone.limit_define('platform workspace', '7/hour', NULL, '{"enforce": {"action": "reveal"}, "key": ["workspace", "provider"]}'),
+	   keystone.limit_define('platform all', '7/hour', NULL, '{"enforce": {"action": "reveal"}, "key": ["provider"]}');
+CREATE FUNCTION pg_temp.peek(who text, name text, key text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM set_config('session_authorization', 'regress_keystone_limits_' || who, true);
+	RETURN (SELECT 'remaining ' || remaining FROM keystone.limit_peek(name, key));
+EXCEPTION WHEN OTHERS THEN
+	RETURN SQLSTATE;
+END $$;
+CREATE TEMP TABLE peeks (name text, key text, whose text);
+INSERT INTO peeks VALUES ('platform', :'owner', 'owner'), ('platform', :'other', 'other'), ('platform', left(:'other', 35), 'cut'),
+	('platform', :'other' || 'x', 'longer'), ('platform provider', :'other' || '/openai', 'other'), ('platform workspace', :'ws' || '/openai', 'limits-a'),
+	('platform workspace', 'not a uuid of thirty-six characters!', 'none'), ('platform all', 'openai', 'all');
+SELECT name, whose, (SELECT string_agg(who || ' ' || pg_temp.peek(who, name, key), ', ') FROM unnest('{owner,viewer,auditor,other,nobody,monitor,client}'::text[]) who) AS answers
+FROM peeks ORDER BY name, whose;
+SET SESSION AUTHORIZATION regress_keystone_limits_other;
+SELECT keystone.limit_consume('platform', :'owner', 0);
+SELECT keystone.limit_consume_many(format('[{"name": "platform", "key": "%s", "cost": 0}]', :'owner')::jsonb);
+SELECT remaining FROM keystone.limit_consume('platform', :'other', 0);
+RESET SESSION AUTHORIZATION;
+SELECT keystone.limit_drop(name) FROM (SELECT DISTINCT name FROM peeks) p;
 
 -- gcra is near its end when its burst is; a shadow has counted what it would
 -- have refused, and is over after its period whatever it has counted

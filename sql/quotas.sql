@@ -99,13 +99,13 @@ UPDATE keystone.workspaces SET plan = 'enterprise' WHERE id = :'ws';
 SELECT who, pg_temp.as_somebody(who, 'SELECT keystone.plan_allows(''quotas'', ''customer_keys'')') FROM unnest('{owner,dba}'::text[]) who;
 ROLLBACK;
 
--- quota_consume(): the worker profile, members with view
+-- quota_consume(): the worker profile, members with reveal or rotate
 SELECT who, pg_temp.as_somebody(who, 'SELECT allowed FROM keystone.quota_consume(''quotas'', ''calls'')') FROM unnest('{owner,viewer,auditor,plain,stranger,dba,nobody}'::text[]) who;
 SELECT pg_temp.as_somebody('owner', format('SELECT allowed FROM keystone.quota_consume(%s)', a)) AS consume, pg_temp.as_somebody('owner', format('SELECT allowed FROM keystone.quota_reserve(%s)', a)) AS reserve, a
 FROM unnest(ARRAY['''missing'', ''calls''', 'NULL, ''calls''', '''quotas'', NULL', '''quotas'', ''''', '''quotas'', '' calls''', '''quotas'', repeat(''x'', 64)',
 	'''quotas'', ''calls'', NULL', '''quotas'', ''calls'', 0', '''quotas'', ''calls'', -1', '''quotas'', ''calls'', 1000000000001', '''quotas'', ''calls'', 9223372036854775807',
 	'''quotas'', ''calls'', 1, ''''', '''quotas'', ''calls'', 1, repeat(''x'', 256)', '''quotas-other'', ''calls''']) a;
-SET SESSION AUTHORIZATION regress_keystone_quotas_viewer;
+SET SESSION AUTHORIZATION regress_keystone_quotas_owner;
 SELECT pg_temp.answer('quota_consume(''quotas'', ''calls'', 10)');
 SELECT pg_temp.answer('quota_consume(''quotas'', ''calls'', 1000000000000)');
 SELECT meter, used, reserved, overage, cost_micros, closed_at FROM keystone.quotas WHERE workspace_id = :'ws' ORDER BY meter COLLATE "C";
@@ -348,6 +348,32 @@ SELECT pg_temp.as_somebody('guest', 'SELECT keystone.set_plan(''quotas-guest'', 
 SELECT pg_temp.as_somebody('guest', 'SELECT keystone.create_workspace(''quotas-guest-4'')');
 SELECT pg_temp.as_somebody('guest', 'SELECT keystone.set_plan(''quotas-guest-3'', ''enterprise'')');
 SELECT pg_temp.as_somebody('guest', 'SELECT keystone.create_workspace(''quotas-guest-4'') IS NOT NULL');
+
+-- Who becomes an owner has a plan, too: by add_member(), set_member_role() and
+-- transfer_ownership(), counting all that it owns
+SELECT pg_temp.person('giver') AS giver, pg_temp.person('heir') AS heir, pg_temp.person('asked') AS asked \gset
+CREATE TEMP TABLE calls (place int GENERATED ALWAYS AS IDENTITY, call text);
+INSERT INTO calls (call) VALUES ($$add_member('quotas-gift', %L, 'owner')$$), ($$add_member('quotas-gift', %L, 'admin')$$), ($$set_member_role('quotas-gift', %L, 'owner')$$),
+	($$transfer_ownership('quotas-gift', %L)$$), ($$set_member_role('quotas-gift', %L, 'viewer')$$);
+SELECT pg_temp.as_somebody('giver', q) FROM unnest(ARRAY['SELECT keystone.create_workspace(''quotas-gift'') IS NOT NULL', 'SELECT keystone.set_plan(''quotas-gift'', ''starter'')']) q;
+SELECT pg_temp.as_somebody('heir', q) FROM unnest(ARRAY['SELECT keystone.create_workspace(''quotas-heir'') IS NOT NULL', 'SELECT keystone.set_plan(''quotas-heir'', ''starter'')']) q;
+SELECT split_part(call, '(', 1) AS call, pg_temp.as_somebody('giver', 'SELECT keystone.' || format(call, :'heir')) FROM calls ORDER BY place;
+-- the plan of what is given counts as well
+SELECT pg_temp.as_somebody('giver', 'SELECT keystone.set_plan(''quotas-gift'', ''pro'')');
+SELECT pg_temp.as_somebody('giver', format('SELECT keystone.set_member_role(''quotas-gift'', %L, ''owner'')', :'heir'));
+-- one who is an owner stays one
+SELECT pg_temp.as_somebody('heir', 'SELECT keystone.set_plan(''quotas-gift'', ''starter'')');
+SELECT pg_temp.as_somebody('giver', format('SELECT keystone.set_member_role(''quotas-gift'', %L, ''owner'')', :'heir')),
+	pg_temp.as_somebody('giver', format('SELECT keystone.transfer_ownership(''quotas-gift'', %L)', :'heir'));
+SELECT p.display_name, m.role FROM keystone.members m JOIN keystone.workspaces w ON w.id = m.workspace_id JOIN keystone.principals p ON p.id = m.principal_id
+WHERE w.slug = 'quotas-gift' AND m.removed_at IS NULL ORDER BY 1;
+-- what others give uses up nothing of what one may make
+SELECT pg_temp.as_somebody('giver', 'SELECT keystone.create_workspace(''quotas-gift-2'') IS NOT NULL') AS made, pg_temp.as_somebody('giver', 'SELECT keystone.set_plan(''quotas-gift-2'', ''starter'')') AS starter,
+	pg_temp.as_somebody('giver', format('SELECT keystone.add_member(''quotas-gift-2'', %L, ''owner'')', :'asked')) AS given;
+SELECT pg_temp.as_somebody('asked', q) FROM unnest(ARRAY['SELECT keystone.create_workspace(''quotas-asked'') IS NOT NULL', 'SELECT keystone.set_plan(''quotas-asked'', ''starter'')',
+	'SELECT keystone.create_workspace(''quotas-asked-2'')']) q;
+-- nor does what one has given away
+SELECT pg_temp.as_somebody('giver', q) FROM unnest(ARRAY[format('SELECT keystone.transfer_ownership(''quotas-gift-2'', %L)', :'asked'), 'SELECT keystone.create_workspace(''quotas-giver'') IS NOT NULL']) q;
 
 -- Periods begin on the anchor's day, or on the month's last one
 SELECT keystone_private.period_at(p, '2024-01-31 10:20:30+00', t) FROM (VALUES ('month', '2024-02-15 00:00+00'::timestamptz), ('month', '2024-02-29 10:20:30+00'), ('month', '2024-03-31 10:20:29.999999+00'),

@@ -74,10 +74,25 @@ SELECT count(*) FROM keystone.usage_events WHERE idempotency_key = 'k2';
 SELECT count(keystone.usage_record('usage', 'regress-usage', 1, idempotency_key => 'k2'));
 
 -- corrections: they need billing, and name an event; by default they give back what that one cost
-SELECT keystone.usage_record('usage', 'regress-usage', -10, context => jsonb_build_object('corrects', :'ten')) AS back \gset
+SELECT keystone.usage_record('usage', 'regress-usage', -6, context => jsonb_build_object('corrects', :'ten')) AS back \gset
 SELECT quantity, cost_micros FROM keystone.usage_events WHERE id = :'back';
-SELECT keystone.usage_record('usage', 'regress-usage', -1, -3, context => jsonb_build_object('corrects', :'ten')) AS back2 \gset
+SELECT keystone.usage_record('usage', 'regress-usage', -1, -3, context => jsonb_build_object('corrects', :'ten'), idempotency_key => 'back2') AS back2 \gset
 SELECT quantity, cost_micros FROM keystone.usage_events WHERE id = :'back2';
+-- all together give back no more than there was, in quantity and cost; a key that comes again, and a rollback, take nothing
+SELECT keystone.usage_record('usage', 'regress-usage', -4, context => jsonb_build_object('corrects', :'ten'));
+SELECT keystone.usage_record('usage', 'regress-usage', -4, 0, context => jsonb_build_object('corrects', :'ten'));
+SELECT keystone.usage_record('usage', 'regress-usage', -1, -18, context => jsonb_build_object('corrects', :'ten'));
+SELECT keystone.usage_record('usage', 'regress-usage', -11, 0, context => jsonb_build_object('corrects', :'first'));
+SELECT keystone.usage_record('usage', 'regress-usage', -9223372036854775808, 0, context => jsonb_build_object('corrects', :'ten'));
+SELECT keystone.usage_record('usage', 'regress-usage', -1, -9223372036854775808, context => jsonb_build_object('corrects', :'ten'));
+SELECT keystone.usage_record('usage', 'regress-usage', -1, -3, context => jsonb_build_object('corrects', :'ten'), idempotency_key => 'back2') = :'back2' AS same;
+BEGIN;
+SELECT count(keystone.usage_record('usage', 'regress-usage', -3, -17, context => jsonb_build_object('corrects', :'ten')));
+ROLLBACK;
+SELECT count(keystone.usage_record('usage', 'regress-usage', -3, -17, context => jsonb_build_object('corrects', :'ten')));
+SELECT keystone.usage_record('usage', 'regress-usage', -1, 0, context => jsonb_build_object('corrects', :'ten'));
+-- a correction is not corrected
+SELECT keystone.usage_record('usage', 'regress-usage', -1, 0, context => jsonb_build_object('corrects', :'back'));
 SELECT keystone.usage_record('usage', 'regress-usage', -1);
 SELECT keystone.usage_record('usage', 'regress-usage', -1, context => '{"corrects": 5}');
 SELECT keystone.usage_record('usage', 'regress-usage', -1, context => '{"corrects": "that"}');
@@ -105,12 +120,45 @@ SELECT keystone.usage_record('usage', 'regress-usage', 9223372036854775807);
 \set VERBOSITY default
 SELECT keystone.usage_record('usage', 'regress-usage', 1317624576693539402);
 \set VERBOSITY sqlstate
--- who may: the worker profile, members with view of a usable workspace; on whose account: a member's
+-- who may: the worker profile, members with reveal or rotate in a usable workspace; on whose account: a member's
 SELECT keystone.usage_record('usage', 'regress-usage', principal => :'stranger');
 SELECT keystone.usage_record('usage', 'regress-usage', principal => gen_random_uuid());
 SET SESSION AUTHORIZATION regress_keystone_usage_stranger;
 SELECT keystone.usage_record('usage', 'regress-usage');
 SELECT keystone.usage_record('missing', 'regress-usage');
+-- each role, with the profile
+RESET SESSION AUTHORIZATION;
+SELECT pg_temp.person('role', 'worker') AS role \gset
+CREATE TEMP TABLE roles (role text);
+INSERT INTO roles VALUES ('admin'), ('operator'), ('viewer'), ('auditor'), ('service');
+SELECT set_config('regress.role', :'role', false) IS NOT NULL AS set;
+CREATE FUNCTION pg_temp.as_role(role text, extra text[], query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	result text;
+BEGIN
+	SET SESSION AUTHORIZATION regress_keystone_usage_owner;
+	PERFORM keystone.add_member('usage', current_setting('regress.role')::uuid, role, extra);
+	SET SESSION AUTHORIZATION regress_keystone_usage_role;
+	result := pg_temp.try(query);
+	SET SESSION AUTHORIZATION regress_keystone_usage_owner;
+	PERFORM keystone.remove_member('usage', current_setting('regress.role')::uuid);
+	RESET SESSION AUTHORIZATION;
+	RETURN result;
+END $$;
+SELECT role, pg_temp.as_role(role, '{}', $$SELECT keystone.usage_record('usage', 'regress-usage-free', 1, 0)$$) AS record,
+	   pg_temp.as_role(role, '{}', $$SELECT keystone.quota_consume('usage', 'rotations')$$) AS rotations,
+	   pg_temp.as_role(role, '{}', $$SELECT keystone.quota_reserve('usage', 'rotations')$$) AS reserve,
+	   pg_temp.as_role(role, '{}', $$SELECT keystone.quota_consume('usage', 'mails')$$) AS other
+FROM roles;
+SELECT pg_temp.as_role('viewer', '{rotate}', $$SELECT keystone.quota_consume('usage', 'rotations')$$) AS with_rotate,
+	   pg_temp.as_role('viewer', '{store}', $$SELECT keystone.usage_record('usage', 'regress-usage-free', 1, 0)$$) AS with_store;
+-- who may not use ends no reservation
+SET SESSION AUTHORIZATION regress_keystone_usage_owner;
+SELECT r.reservation AS rotations, m.reservation AS mails FROM keystone.quota_reserve('usage', 'rotations') r, keystone.quota_reserve('usage', 'mails') m \gset
+RESET SESSION AUTHORIZATION;
+SELECT role, pg_temp.as_role(role, '{}', format('SELECT keystone.quota_commit(%L)', :'rotations')) AS commit,
+	   pg_temp.as_role(role, '{}', format('SELECT keystone.quota_release(%L)', :'mails')) AS release
+FROM roles WHERE role IN ('viewer', 'service', 'operator');
 SET SESSION AUTHORIZATION regress_keystone_usage_viewer;
 SELECT keystone.usage_record('usage', 'regress-usage');
 RESET SESSION AUTHORIZATION;
@@ -178,10 +226,15 @@ SELECT sum(cost_micros) FROM keystone.usage_events WHERE workspace_id = :'ws';
 SELECT keystone.budget_set('usage', NULL, 2000, 'day'), keystone.budget_set('usage', 10, NULL, 'week');
 SELECT count(keystone.usage_record('usage', 'regress-usage', 1, 100));
 SELECT period, spent_micros, soft_micros, hard_micros, state FROM keystone.budget_status WHERE workspace = 'usage' ORDER BY period;
+-- what is projected for the end is what is spent, times the whole period by what has passed of it, at
+-- least a second
+SELECT b.period, b.projected_micros BETWEEN floor(b.spent_micros * extract(epoch FROM b.period_end - b.period_start) / greatest(extract(epoch FROM clock_timestamp() - b.period_start), 1))
+	AND ceil(b.spent_micros * extract(epoch FROM b.period_end - b.period_start) / greatest(extract(epoch FROM t.before - b.period_start), 1)) AS projected
+FROM (SELECT clock_timestamp() AS before OFFSET 0) t CROSS JOIN LATERAL (SELECT s.* FROM keystone.budget_status s WHERE s.workspace = 'usage' AND t.before IS NOT NULL OFFSET 0) b ORDER BY b.period;
 -- beyond a hard one nothing is recorded, in none of them; up to it is
 SELECT 1500 - spent_micros AS left FROM keystone.budget_status WHERE workspace = 'usage' AND period = 'month' \gset
 SELECT keystone.usage_record('usage', 'regress-usage', 1, :left + 1);
-SELECT count(keystone.usage_record('usage', 'regress-usage', 1, :left));
+SELECT keystone.usage_record('usage', 'regress-usage', 1, :left) AS filler \gset
 SELECT keystone.usage_record('usage', 'regress-usage', 1, 1, idempotency_key => 'beyond');
 SELECT count(*) FROM keystone.usage_events WHERE idempotency_key = 'beyond';
 SELECT count(keystone.usage_record('usage', 'regress-usage', 1, 0));
@@ -203,11 +256,11 @@ FROM pg_temp.refusal($$SELECT keystone.usage_record('usage', 'regress-usage', 1,
 SELECT d ->> 'limit_value' AS hard, d ->> 'remaining' AS remaining, d -> 'retry_after' AS retry
 FROM pg_temp.refusal($$SELECT keystone.usage_record('usage', 'regress-usage', 1, 2001)$$) d;
 -- a correction makes room, whatever was spent
-SELECT count(keystone.usage_record('usage', 'regress-usage', -1, -50, context => jsonb_build_object('corrects', :'ten')));
-SELECT count(keystone.usage_record('usage', 'regress-usage', 1, 50));
+SELECT count(keystone.usage_record('usage', 'regress-usage', -1, -50, context => jsonb_build_object('corrects', :'filler')));
+SELECT keystone.usage_record('usage', 'regress-usage', 1, 50) AS fifty \gset
 -- a rollback undoes both
 BEGIN;
-SELECT count(keystone.usage_record('usage', 'regress-usage', -1, -50, context => jsonb_build_object('corrects', :'ten')));
+SELECT count(keystone.usage_record('usage', 'regress-usage', -1, -50, context => jsonb_build_object('corrects', :'fifty')));
 SAVEPOINT s;
 SELECT count(keystone.usage_record('usage', 'regress-usage', 1, 20));
 ROLLBACK TO s;
@@ -315,6 +368,13 @@ SELECT pg_temp.metric('keystone_reveal_duration_seconds_sum') > 0 AS sum, pg_tem
 	   pg_temp.metric('keystone_reveal_duration_seconds_count') AS count;
 SELECT bool_and(value >= before) AS ascend FROM (SELECT value, lag(value) OVER (ORDER BY replace(labels ->> 'le', '+Inf', 'Infinity')::float8) AS before
 	FROM keystone.metrics WHERE name = 'keystone_reveal_duration_seconds_bucket') b;
+-- attempts that a limit allows and refuses, in all windows or none
+SELECT pg_temp.metric('keystone_limit_hits_total') AS hits, pg_temp.metric('keystone_limit_allowed_total') AS allowed \gset
+SET SESSION AUTHORIZATION regress_keystone_usage_owner;
+SELECT count(*) FILTER (WHERE r.allowed) AS allowed, count(*) FILTER (WHERE NOT r.allowed) AS refused FROM generate_series(1, 7) i, keystone.rate_limit('metrics' || left(i::text, 0), '3/hour, 100/day') r;
+SET SESSION AUTHORIZATION regress_keystone_usage_monitor;
+SELECT pg_temp.metric('keystone_limit_hits_total') - :hits >= 4 AS hits, pg_temp.metric('keystone_limit_allowed_total') - :allowed >= 3 AS allowed,
+	   pg_temp.metric('keystone_limit_hits_total') - :hits < 7 AS not_all;
 -- callers name meters: all but the one that plans know are one label
 SET SESSION AUTHORIZATION regress_keystone_usage_owner;
 SELECT count(*) FROM generate_series(1, 3) i, keystone.quota_consume('usage', 'regress meter ' || i);
@@ -334,7 +394,7 @@ RESET SESSION AUTHORIZATION;
 DROP FUNCTION pg_temp.indexes, pg_temp.refusal, pg_temp.metric;
 DELETE FROM keystone_private.provider_definitions WHERE name LIKE 'regress-usage%';
 SELECT count(keystone.revoke_access(('regress_keystone_usage_' || r)::name, p)) AS revoked
-FROM (VALUES ('owner', 'worker'), ('service', 'worker'), ('stranger', 'worker'), ('viewer', 'client'), ('dba', 'admin'), ('monitor', 'monitor')) v (r, p);
+FROM (VALUES ('owner', 'worker'), ('service', 'worker'), ('stranger', 'worker'), ('role', 'worker'), ('viewer', 'client'), ('dba', 'admin'), ('monitor', 'monitor')) v (r, p);
 DROP OWNED BY regress_keystone_usage_viewer;
 DROP ROLE regress_keystone_usage_owner, regress_keystone_usage_service, regress_keystone_usage_stranger, regress_keystone_usage_viewer, regress_keystone_usage_dba,
-	regress_keystone_usage_monitor;
+	regress_keystone_usage_monitor, regress_keystone_usage_role;

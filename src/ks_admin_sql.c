@@ -18,6 +18,7 @@
 
 #include "ks_args.h"
 #include "ks_audit.h"
+#include "ks_enforce.h"
 #include "ks_error.h"
 #include "ks_event.h"
 #include "ks_guc.h"
@@ -391,6 +392,18 @@ check_authenticators(KsSetResult *set)
 	list_free(names);
 }
 
+/* Only somebody who writes the table by hand gets windows into it that cannot
+ * be read. */
+static void
+check_provider_limits(KsSetResult *set)
+{
+	const char *names = ks_enforce_unreadable();
+
+	add_check(set, "provider limits", names == NULL,
+			  names == NULL ? "each can be read" :
+			  psprintf("those of %s cannot be read: users reveal nothing of these providers until keystone.provider_define() has set others", names));
+}
+
 static void
 check_jwt_keys(KsSetResult *set)
 {
@@ -445,6 +458,7 @@ ks_fn_health_checks(PG_FUNCTION_ARGS)
 						   forged > 0 ? ": " : "", named));
 	}
 	check_authenticators(&set);
+	check_provider_limits(&set);
 	if (open)
 		check_platform_service(&set);
 	foreign = ks_spi_foreign_object();

@@ -14,6 +14,7 @@
  */
 #include "postgres.h"
 
+#include "lib/stringinfo.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -90,6 +91,24 @@ refresh_cache(void)
 	cached_at = invalidations;
 }
 
+/*
+ * Windows that cannot be read were not written by provider_define().  Nobody
+ * knows what they were to be, so nothing passes.
+ */
+static void
+check_windows(const char *windows)
+{
+	KsWindowSpec specs[KS_WINDOWSPEC_MAX];
+	int			n;
+
+	if (ks_windowspec_read(windows, KS_WINDOW_SLIDING, specs, &n) != NULL)
+		ereport(ERROR,
+				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("the limits of the credential's provider cannot be read"),
+				errdetail("They were not written by keystone.provider_define()."),
+				errhint("The check \"provider limits\" of keystone.health names such providers."));
+}
+
 /* The windows of a provider; NULL when it has none.  Good until the next call. */
 static const char *
 windows_of_provider(const KsCredential *credential)
@@ -103,15 +122,44 @@ windows_of_provider(const KsCredential *credential)
 		if (strcmp(cached->name, credential->provider) == 0)
 			return cached->windows;
 	}
+	if (!ks_tenant_provider(credential->workspace, credential->provider, &provider) ||
+		(provider.limits != NULL && provider.limits[0] == '\0'))
+		provider.limits = NULL;
+	if (provider.limits != NULL)
+		check_windows(provider.limits);
 	cached = MemoryContextAllocZero(cache_context, sizeof(*cached));
-	if (ks_tenant_provider(credential->workspace, credential->provider, &provider) &&
-		provider.limits != NULL && provider.limits[0] != '\0')
+	if (provider.limits != NULL)
 		cached->windows = MemoryContextStrdup(cache_context, provider.limits);
 	strlcpy(cached->name, credential->provider, sizeof(cached->name));
 	cached->next = cached_providers;
 	cached_providers = cached;
 	cached_providers_n++;
 	return cached->windows;
+}
+
+char *
+ks_enforce_unreadable(void)
+{
+	static KsPlan plan = {.sql =
+		"SELECT name, limits FROM keystone.providers WHERE limits <> '' ORDER BY name"
+	};
+	KsWindowSpec specs[KS_WINDOWSPEC_MAX];
+	KsArgs		args = {0};
+	KsSpi		spi;
+	StringInfoData names;
+	int			rows;
+	int			n;
+
+	initStringInfo(&names);
+	ks_spi_begin(&spi);
+	rows = (int) ks_spi_read(&plan, &args);
+	for (int i = 0; i < rows; i++)
+	{
+		if (ks_windowspec_read(ks_col_text(&spi, i, 2), KS_WINDOW_SLIDING, specs, &n) != NULL)
+			appendStringInfo(&names, "%s%s", names.len > 0 ? ", " : "", ks_escape_control(ks_col_text(&spi, i, 1)));
+	}
+	ks_spi_end(&spi);
+	return names.len > 0 ? names.data : NULL;
 }
 
 

@@ -38,4 +38,11 @@ extern bool ks_enforce_reveal(const KsCall *call, const KsCredential *credential
  * rollback_to).  PT429. */
 extern void ks_enforce_change(const KsCall *call, const KsCredential *credential);
 
+/*
+ * The providers whose windows somebody has written by hand so that they cannot
+ * be read, with commas between, palloc'd; NULL when there are none.  What has
+ * such a provider is refused to users (55000).
+ */
+extern char *ks_enforce_unreadable(void);
+
 #endif							/* KS_ENFORCE_H */

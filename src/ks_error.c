@@ -258,6 +258,8 @@ limited_hint(const KsLimited *limited)
 {
 	if (limited->plan != NULL)
 		return pstrdup(_("Another plan includes more: keystone.set_plan()."));
+	if (limited->kind == KS_LIMITED_PLAN)
+		return pstrdup(_("The new owner has as many workspaces as its plan includes."));
 	if (limited->retry_after < 0)
 		return pstrdup(_("The limit never allows so much at once."));
 	return psprintf(_("Try again in %lld seconds."), (long long) limited->retry_after);

@@ -79,7 +79,8 @@ typedef struct KsLimited
 	int64		remaining;
 	int64		retry_after;	/* seconds; below 0: it never will be allowed */
 	TimestampTz reset_at;		/* 0: not told */
-	const char *plan;			/* whose quota it is; NULL: of no plan */
+	const char *plan;			/* whose quota it is; NULL: of none, or of one
+								 * that is not the caller's to know */
 	int64		used;			/* of the quota */
 } KsLimited;
 

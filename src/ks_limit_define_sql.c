@@ -11,6 +11,7 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/datetime.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
@@ -269,10 +270,9 @@ who_defines(const KsCall *call)
 static bool
 is_enforced(const KsLimitRow *row)
 {
-	const KsLimitDef *def = ks_limits_find(row->workspace, row->name);
+	const KsLimitDef *def = ks_limits_own(row->workspace, row->name);
 
-	return row->enforce_action != NULL ||
-		(def != NULL && def->enforce_action != NULL && memcmp(def->workspace, row->workspace, KS_ID_LEN) == 0);
+	return row->enforce_action != NULL || (def != NULL && def->enforce_action != NULL);
 }
 
 static void
@@ -314,14 +314,22 @@ write_limit(const KsLimitRow *row, const char *by)
 	ks_spi_end(&spi);
 }
 
+/* What the database limits under a name is not for workspaces to define. */
+static void
+check_name(const KsLimitRow *row)
+{
+	static const uint8 database[KS_ID_LEN] = {0};
+
+	if (memcmp(row->workspace, database, KS_ID_LEN) != 0 && ks_limits_own(database, row->name) != NULL)
+		ks_error_duplicate("the database has a limit of that name", "It holds for all workspaces.");
+}
+
 /* Bounds on what one workspace may define. */
 static void
 check_room(const KsLimitRow *row, int windows)
 {
-	const KsLimitDef *def = ks_limits_find(row->workspace, row->name);
-	bool		is_new = def == NULL || memcmp(def->workspace, row->workspace, KS_ID_LEN) != 0;
-
-	if (is_new && ks_limits_count(row->workspace) >= KS_LIMITS_OF_WORKSPACE_MAX)
+	if (ks_limits_own(row->workspace, row->name) == NULL &&
+		ks_limits_count(row->workspace) >= KS_LIMITS_OF_WORKSPACE_MAX)
 		ereport(ERROR,
 				errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				errmsg("there are %d limits already", KS_LIMITS_OF_WORKSPACE_MAX),
@@ -363,6 +371,7 @@ limit_define(FunctionCallInfo fcinfo, KsVerb *verb)
 	row.near_percent = options.near_percent;
 	row.refundable = options.refundable;
 	row.updated_at = GetCurrentTimestamp();
+	check_name(&row);
 	check_room(&row, n);
 	write_limit(&row, who_defines(&verb->call));
 	PG_RETURN_VOID();
@@ -424,6 +433,38 @@ Datum
 ks_fn_limit_drop(PG_FUNCTION_ARGS)
 {
 	return ks_verb_run(fcinfo, KS_ACTION_LIMIT_DROP, limit_drop);
+}
+
+PG_FUNCTION_INFO_V1(ks_fn_calendar_period);
+/* keystone_private.calendar_period(unit, timezone, at) returns (starts, ends) */
+Datum
+ks_fn_calendar_period(PG_FUNCTION_ARGS)
+{
+	/* Offsets before 1900 are those of no clock. */
+	const TimestampTz first = (date2j(1900, 1, 1) - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY;
+	const TimestampTz last = (date2j(10000, 1, 1) - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY;
+	KsWindowSpec spec = {.window.algorithm = KS_WINDOW_CALENDAR};
+	KsCall		call;
+	pg_tz	   *zone;
+	TimestampTz at;
+	Datum		values[2];
+	bool		nulls[2] = {false};
+
+	ks_enter(&call, KS_PROFILE_MONITOR | KS_PROFILE_ADMIN);
+	if (!ks_windowspec_unit(text_to_cstring(ks_arg_get_text(fcinfo, 0, "unit")), &spec))
+		ks_error_invalid("unit", "second, minute, hour, day, week or month", NULL);
+	zone = ks_windowspec_zone(text_to_cstring(ks_arg_get_text(fcinfo, 1, "timezone")));
+	if (zone == NULL)
+		ks_error_invalid("timezone", "the name of a time zone", "pg_timezone_names lists them.");
+	if (PG_ARGISNULL(2))
+		ks_error_null("at");
+	at = PG_GETARG_TIMESTAMPTZ(2);
+	if (at < first || at >= last)
+		ks_error_invalid("at", "a time of the years 1900 to 9999", NULL);
+	ks_windowspec_period(&spec.window, spec.unit, zone, at);
+	values[0] = TimestampTzGetDatum(spec.window.start);
+	values[1] = TimestampTzGetDatum(spec.window.end);
+	return ks_row_result(fcinfo, values, nulls);
 }
 
 PG_FUNCTION_INFO_V1(ks_fn_limit_stats);

@@ -587,8 +587,8 @@ limit_refund(FunctionCallInfo fcinfo, KsVerb *verb)
 	ks_limits_prepare();
 
 	/* Defined anew with other windows, its counters are others. */
-	def = ks_limits_find(token.def_workspace, token.name);
-	if (def == NULL || memcmp(def->workspace, token.def_workspace, KS_ID_LEN) != 0)
+	def = ks_limits_own(token.def_workspace, token.name);
+	if (def == NULL)
 		PG_RETURN_BOOL(false);
 	hash_windows(def, windows);
 	if (def->n != token.n || memcmp(windows, token.windows, KS_LIMIT_HASH_LEN) != 0)
@@ -627,6 +627,39 @@ require_consumable(const Target *target, int64 cost)
 						"keystone.limit_peek() shows what is left of it.");
 }
 
+/* Whether a key that a verb has made is the caller's: its principal, or
+ * without one the workspace, comes first in it. */
+static bool
+is_own_key(const KsCall *call, const KsLimitDef *def, const text *key)
+{
+	char		id[37] = "";
+	uint8		workspace[KS_ID_LEN];
+	KsMembership member;
+	size_t		len = VARSIZE_ANY_EXHDR(key);
+
+	if (call->actor.source == KS_SOURCE_ANONYMOUS || len < 36 || (len > 36 && VARDATA_ANY(key)[36] != '/'))
+		return false;
+	if (def->key_by & KS_LIMIT_BY_PRINCIPAL)
+	{
+		ks_text_from_uuid(call->actor.principal, id);
+		return memcmp(id, VARDATA_ANY(key), 36) == 0;
+	}
+	memcpy(id, VARDATA_ANY(key), 36);
+	return (def->key_by & KS_LIMIT_BY_WORKSPACE) && ks_text_uuid(id, workspace) &&
+		ks_membership_of(call, workspace, &member) && (member.permissions & KS_PERM_VIEW);
+}
+
+/* What a verb counts for the whole database shows what others do: each sees
+ * their own. */
+static void
+require_visible(const KsVerb *verb, const Target *target, const text *key)
+{
+	if (target->def->enforce_action != NULL && is_nil(target->def->workspace) &&
+		!(verb->call.profiles & (KS_PROFILE_ADMIN | KS_PROFILE_MONITOR)) &&
+		!is_own_key(&verb->call, target->def, key))
+		ks_error_denied("permission denied", "Another's key of a limit of the database needs the profile admin or monitor.");
+}
+
 /* Asks for one target, or looks when the cost is 0. */
 static void
 ask_one(const KsCall *call, Target *target, int64 cost, TimestampTz now, Shown *result)
@@ -650,7 +683,7 @@ ask_one(const KsCall *call, Target *target, int64 cost, TimestampTz now, Shown *
 
 /* A look is the answer to an attempt of one that is not made. */
 static void
-consume_named(FunctionCallInfo fcinfo, KsVerb *verb, int64 cost, int workspace, Shown *result)
+consume_named(FunctionCallInfo fcinfo, KsVerb *verb, uint32 profiles, int64 cost, int workspace, Shown *result)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	text	   *name = ks_arg_get_text(fcinfo, 0, "name");
@@ -658,9 +691,10 @@ consume_named(FunctionCallInfo fcinfo, KsVerb *verb, int64 cost, int workspace, 
 	KsLimitAsk	asks[KS_WINDOWSPEC_MAX];
 	Target		target;
 
-	ks_verb_enter(verb, KS_PROFILE_WORKER);
+	ks_verb_enter(verb, profiles);
 	find_target(verb, name, key, ks_arg_get_text_or_null(fcinfo, workspace), KS_PERM_VIEW, &target);
 	require_consumable(&target, cost);
+	require_visible(verb, &target, key);
 	fill_asks(&target, Max(cost, 1), now, asks);
 	ask_one(&verb->call, &target, cost, now, result);
 }
@@ -670,7 +704,7 @@ limit_consume(FunctionCallInfo fcinfo, KsVerb *verb)
 {
 	Shown		result;
 
-	consume_named(fcinfo, verb, get_cost(fcinfo, 2), 3, &result);
+	consume_named(fcinfo, verb, KS_PROFILE_WORKER, get_cost(fcinfo, 2), 3, &result);
 	return result_datum(fcinfo, &result);
 }
 
@@ -687,7 +721,7 @@ limit_require(FunctionCallInfo fcinfo, KsVerb *verb)
 {
 	Shown		result;
 
-	consume_named(fcinfo, verb, get_cost(fcinfo, 2), 3, &result);
+	consume_named(fcinfo, verb, KS_PROFILE_WORKER, get_cost(fcinfo, 2), 3, &result);
 	if (!result.allowed)
 	{
 		KsLimited	limited = {
@@ -718,7 +752,7 @@ limit_peek(FunctionCallInfo fcinfo, KsVerb *verb)
 {
 	Shown		result;
 
-	consume_named(fcinfo, verb, 0, 2, &result);
+	consume_named(fcinfo, verb, KS_PROFILE_WORKER | KS_PROFILE_ADMIN | KS_PROFILE_MONITOR, 0, 2, &result);
 	return result_datum(fcinfo, &result);
 }
 
@@ -936,6 +970,7 @@ limit_consume_many(FunctionCallInfo fcinfo, KsVerb *verb)
 	{
 		find_target(verb, requests[i].name, requests[i].key, requests[i].workspace, KS_PERM_VIEW, &targets[i]);
 		require_consumable(&targets[i], requests[i].cost);
+		require_visible(verb, &targets[i], requests[i].key);
 		keep_definition(&targets[i]);
 		check_asks(n_asks, &targets[i]);
 		fill_asks(&targets[i], requests[i].cost, now, &asks[n_asks]);

@@ -372,14 +372,22 @@ find_in_set(const Set *set, const char *name)
 }
 
 const KsLimitDef *
+ks_limits_own(const uint8 workspace[KS_ID_LEN], const char *name)
+{
+	refresh_cache();
+	return find_in_set(find_set(workspace), name);
+}
+
+const KsLimitDef *
 ks_limits_find(const uint8 workspace[KS_ID_LEN], const char *name)
 {
-	const KsLimitDef *def = NULL;
+	const KsLimitDef *def;
 
 	refresh_cache();
-	if (memcmp(workspace, nil, KS_ID_LEN) != 0)
+	def = find_in_set(find_set(nil), name);
+	if (def == NULL && memcmp(workspace, nil, KS_ID_LEN) != 0)
 		def = find_in_set(find_set(workspace), name);
-	return def != NULL ? def : find_in_set(find_set(nil), name);
+	return def;
 }
 
 int

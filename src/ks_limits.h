@@ -68,11 +68,16 @@ typedef struct KsLimitSubject
 #define KS_LIMITS_SUBJECT_MAX	(3 * 37 + KS_PROVIDER_MAX + 1)
 
 /*
- * A definition: the workspace's own first, then the database's (workspace nil:
- * this only); NULL when there is none.  A definition is good until the next
- * but one call that looks for one or hashes.
+ * The definition that holds for a workspace: the database's, then the
+ * workspace's own (nil: the database's only); NULL when there is none.  So no
+ * workspace replaces a limit that the database has.  A definition is good until
+ * the next but one call that looks for one or hashes.
  */
 extern const KsLimitDef *ks_limits_find(const uint8 workspace[KS_ID_LEN], const char *name);
+
+/* The definition that a workspace (nil: the database) has itself, whether it
+ * holds or not. */
+extern const KsLimitDef *ks_limits_own(const uint8 workspace[KS_ID_LEN], const char *name);
 
 /*
  * The definitions that bind a verb ("reveal", "rotate") on a credential of a

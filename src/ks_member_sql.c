@@ -88,6 +88,14 @@ get_role(FunctionCallInfo fcinfo, const KsMembership *giver, uint32 *extra)
 	return role;
 }
 
+/* Who becomes an owner has a plan, too, which includes so many workspaces. */
+static void
+check_room_of_owner(const KsMembership *me, const uint8 principal[KS_ID_LEN], const KsMember *row)
+{
+	if (!row->valid || strcmp(row->role, "owner") != 0)
+		ks_plan_check_ownership(me->workspace, principal);
+}
+
 static Datum
 add_member(FunctionCallInfo fcinfo, KsVerb *verb)
 {
@@ -114,6 +122,8 @@ add_member(FunctionCallInfo fcinfo, KsVerb *verb)
 	if (row.counts)
 		ks_error_duplicate("the principal is a member already", NULL);
 	ks_plan_check_members(me.workspace, principal);
+	if (strcmp(role, "owner") == 0)
+		check_room_of_owner(&me, principal, &row);
 	ks_tenant_put_member(me.workspace, principal, role, extra, verb->call.actor.principal);
 	PG_RETURN_VOID();
 }
@@ -166,7 +176,9 @@ set_member_role(FunctionCallInfo fcinfo, KsVerb *verb)
 	if (!row.counts)
 		ks_error_not_found(NULL);
 	check_may_change(&me, &row);
-	if (strcmp(role, "owner") != 0)
+	if (strcmp(role, "owner") == 0)
+		check_room_of_owner(&me, principal, &row);
+	else
 		check_last_owner(&row);
 	ks_tenant_put_member(me.workspace, principal, role, extra, verb->call.actor.principal);
 	PG_RETURN_VOID();
@@ -276,6 +288,7 @@ transfer_ownership(FunctionCallInfo fcinfo, KsVerb *verb)
 		ks_error_not_found(NULL);
 	if (memcmp(principal, verb->call.actor.principal, KS_ID_LEN) == 0)
 		PG_RETURN_VOID();
+	check_room_of_owner(&me, principal, &row);
 	ks_tenant_put_member(me.workspace, principal, "owner", 0, verb->call.actor.principal);
 	ks_tenant_put_member(me.workspace, verb->call.actor.principal, "admin", 0, verb->call.actor.principal);
 	PG_RETURN_VOID();

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * ks_near.c
- *	  Limits that are nearly used up, on their way to the housekeeper.
+ *	  Limits that are nearly used up, and quotas and budgets that have refused,
+ *	  on their way to the housekeeper.
  *
  * A note lies in one of the NEIGHBOURS places from its hash on.  A process
  * remembers which ones it left last, since a limit that is used up is asked
@@ -13,6 +14,7 @@
 
 #include "common/hashfn.h"
 #include "miscadmin.h"
+#include "utils/timestamp.h"
 
 #include "ks_near.h"
 
@@ -59,6 +61,7 @@ hash_of(const KsNear *note)
 {
 	uint64		hash = hash_bytes_extended((const unsigned char *) &MyDatabaseId, sizeof(MyDatabaseId), 0);
 
+	hash = hash_bytes_extended((const unsigned char *) &note->kind, sizeof(note->kind), hash);
 	hash = hash_bytes_extended(note->workspace, KS_ID_LEN, hash);
 	hash = hash_bytes_extended((const unsigned char *) note->limit, (int) strlen(note->limit), hash);
 	hash = hash_bytes_extended((const unsigned char *) note->window, (int) strlen(note->window), hash);
@@ -137,6 +140,7 @@ ks_near_check(const uint8 workspace[KS_ID_LEN], const char *limit, const char *w
 	if (used * 100 < most * percent)
 		return;
 	memset(&note, 0, sizeof(note));
+	note.kind = KS_NEAR_LIMIT;
 	memcpy(note.workspace, workspace, KS_ID_LEN);
 	strlcpy(note.limit, limit, sizeof(note.limit));
 	strlcpy(note.window, window, sizeof(note.window));
@@ -150,6 +154,23 @@ ks_near_check(const uint8 workspace[KS_ID_LEN], const char *limit, const char *w
 		note.threshold = 100;
 		leave(&note, now);
 	}
+}
+
+void
+ks_near_refused(KsNearKind kind, const uint8 workspace[KS_ID_LEN], const char *subject,
+				TimestampTz period_start, int64 used, int64 allowed)
+{
+	KsNear		note;
+
+	memset(&note, 0, sizeof(note));
+	note.kind = kind;
+	memcpy(note.workspace, workspace, KS_ID_LEN);
+	strlcpy(note.limit, subject, sizeof(note.limit));
+	note.period_start = period_start;
+	note.threshold = 100;
+	note.used = used;
+	note.allowed = allowed;
+	leave(&note, GetCurrentTimestamp());
 }
 
 int

@@ -355,25 +355,30 @@ ks_plan_check_providers(const uint8 workspace[KS_ID_LEN], const char *provider)
 	require_room(plan, "hosted_providers", read_count(&statement, &args), plan->hosted_providers);
 }
 
-/*
- * How many workspaces somebody owns; what is purged is none.  *best receives
- * the plan among them that includes most, the default plan when there is none.
- */
-static int64
-count_owned(const uint8 owner[KS_ID_LEN], const KsPlanInfo **best)
+/* The workspaces that somebody owns; what is purged is none. */
+typedef struct Owned
+{
+	int64		all;
+	int64		made;			/* by the owner itself */
+	const KsPlanInfo *plan;		/* among theirs the one that includes most;
+								 * the default plan when there is none */
+} Owned;
+
+static void
+count_owned(const uint8 owner[KS_ID_LEN], Owned *result)
 {
 	static KsPlan statement = {.sql =
-		"SELECT " KS_MEMBER_COLUMNS ", " KS_WORKSPACE_COLUMNS
+		"SELECT " KS_MEMBER_COLUMNS ", " KS_WORKSPACE_COLUMNS ", w.created_by = m.principal_id"
 		" FROM keystone.members m JOIN keystone.workspaces w ON w.id = m.workspace_id"
 		" WHERE m.principal_id = $1 AND m.removed_at IS NULL AND m.role = 'owner'"
 		" AND w.personal_of IS NULL AND w.purged_at IS NULL"
 	};
 	KsArgs		args = {0};
 	KsSpi		spi;
-	int64		owned = 0;
 	uint64		rows;
 	const char **names;
 
+	memset(result, 0, sizeof(*result));
 	ks_spi_begin(&spi);
 	ks_arg_uuid(&args, owner);
 	rows = ks_spi_read(&statement, &args);
@@ -385,21 +390,22 @@ count_owned(const uint8 owner[KS_ID_LEN], const KsPlanInfo **best)
 
 		if (!ks_member_read(&spi, i, 1, &member))
 			continue;
-		names[owned++] = ks_workspace_read(&spi, i, 1 + KS_MEMBER_COLUMNS_N, &workspace) ?
+		names[result->all++] = ks_workspace_read(&spi, i, 1 + KS_MEMBER_COLUMNS_N, &workspace) ?
 			workspace.plan : LEAST_PLAN;
+		if (ks_col_bool(i, 1 + KS_MEMBER_COLUMNS_N + KS_WORKSPACE_COLUMNS_N))
+			result->made++;
 	}
 	ks_spi_end(&spi);
 
 	refresh_cache();
-	*best = get_plan(owned > 0 ? names[0] : NULL);
-	for (int64 i = 1; i < owned; i++)
+	result->plan = get_plan(result->all > 0 ? names[0] : NULL);
+	for (int64 i = 1; i < result->all; i++)
 	{
 		const KsPlanInfo *plan = get_plan(names[i]);
 
-		if (plan->workspaces > (*best)->workspaces)
-			*best = plan;
+		if (plan->workspaces > result->plan->workspaces)
+			result->plan = plan;
 	}
-	return owned;
 }
 
 /* Until the transaction ends nobody else gives this principal a workspace. */
@@ -416,15 +422,37 @@ lock_owner(const uint8 owner[KS_ID_LEN])
 	ks_spi_end(&spi);
 }
 
+/*
+ * What others have made somebody the owner of does not count here: it would
+ * use up the plan of who was not asked.
+ */
 void
 ks_plan_check_workspaces(const uint8 owner[KS_ID_LEN])
 {
-	const KsPlanInfo *plan;
-	int64		owned = count_owned(owner, &plan);
+	Owned		owned;
 
-	if (plan->workspaces == KS_PLAN_ANY_NUMBER)
+	count_owned(owner, &owned);
+	if (owned.plan->workspaces == KS_PLAN_ANY_NUMBER)
 		return;
 	lock_owner(owner);
-	owned = count_owned(owner, &plan);
-	require_room(plan, "workspaces", owned, plan->workspaces);
+	count_owned(owner, &owned);
+	require_room(owned.plan, "workspaces", owned.made, owned.plan->workspaces);
+}
+
+/* The refusal does not tell which plan the new owner has, nor what it owns. */
+void
+ks_plan_check_ownership(const uint8 workspace[KS_ID_LEN], const uint8 owner[KS_ID_LEN])
+{
+	KsLimited	limited = {.kind = KS_LIMITED_PLAN, .limit = "workspaces", .retry_after = -1};
+	int64		included = ks_plan_of(workspace)->workspaces;
+	Owned		owned;
+
+	count_owned(owner, &owned);
+	if (included == KS_PLAN_ANY_NUMBER || owned.plan->workspaces == KS_PLAN_ANY_NUMBER)
+		return;
+	lock_owner(owner);
+	count_owned(owner, &owned);
+	limited.limit_value = Max(included, owned.plan->workspaces);
+	if (owned.all >= limited.limit_value)
+		ks_error_limited(&limited, ks_identity_over_http());
 }

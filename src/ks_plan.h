@@ -60,10 +60,13 @@ extern bool ks_plan_knows(const char *feature);
 /*
  * Refuse with PT429 what the workspace's plan does not allow.  The caller
  * holds the lock that keeps the number as it is: the workspace's for the first
- * two, the owner's own row is taken here for the third.
+ * two, the owner's own row is taken here for the others.  The third is for who
+ * makes a workspace, of which those count that the owner has made; the last for
+ * one that is to become the owner of a workspace, of which all count.
  */
 extern void ks_plan_check_members(const uint8 workspace[KS_ID_LEN], const uint8 newcomer[KS_ID_LEN]);
 extern void ks_plan_check_providers(const uint8 workspace[KS_ID_LEN], const char *provider);
 extern void ks_plan_check_workspaces(const uint8 owner[KS_ID_LEN]);
+extern void ks_plan_check_ownership(const uint8 workspace[KS_ID_LEN], const uint8 owner[KS_ID_LEN]);
 
 #endif							/* KS_PLAN_H */

@@ -26,6 +26,7 @@
 
 #include "ks_crypto.h"
 #include "ks_error.h"
+#include "ks_near.h"
 #include "ks_period.h"
 #include "ks_plan.h"
 #include "ks_quota.h"
@@ -435,6 +436,8 @@ ks_quota_ask(const KsQuotaAsk *ask, KsQuotaAnswer *answer)
 		/* Who has filled it up may have been this very key. */
 		if (has_key && find_event_of_key(ask, &event))
 			*answer = event.answer;
+		else
+			ks_near_refused(KS_NEAR_QUOTA, ask->workspace, ask->meter, quota.period.start, answer->used, answer->included);
 		return;
 	}
 	if ((!has_key && !ask->reserve) || insert_event(&quota, ask, answer))
@@ -457,7 +460,8 @@ bool
 ks_quota_find(const uint8 id[KS_ID_LEN], KsReservation *reservation)
 {
 	static KsPlan statement = {.sql =
-		"SELECT workspace_id FROM keystone_private.quota_events WHERE id = $1 AND expires_at IS NOT NULL"
+		"SELECT workspace_id, meter = '" KS_METER_ROTATIONS "' FROM keystone_private.quota_events"
+		" WHERE id = $1 AND expires_at IS NOT NULL"
 	};
 	KsArgs		args = {0};
 	KsSpi		spi;
@@ -467,6 +471,7 @@ ks_quota_find(const uint8 id[KS_ID_LEN], KsReservation *reservation)
 	ks_spi_begin(&spi);
 	ks_arg_uuid(&args, id);
 	found = ks_spi_read(&statement, &args) == 1 && ks_col_uuid(0, 1, reservation->workspace);
+	reservation->of_rotations = found && ks_col_bool(0, 2);
 	ks_spi_end(&spi);
 	return found;
 }

@@ -58,6 +58,7 @@ typedef struct KsReservation
 {
 	uint8		workspace[KS_ID_LEN];
 	uint8		id[KS_ID_LEN];
+	bool		of_rotations;	/* of the meter that plans know */
 } KsReservation;
 
 /* Finds one by its id, whatever became of it; false when there is none. */

@@ -47,6 +47,19 @@ get_ask(FunctionCallInfo fcinfo, KsQuotaAsk *ask)
 	ask->principal = ks_arg_get_uuid_or_null(fcinfo, 4);
 }
 
+/*
+ * What is used is paid for, so who only looks uses nothing: rotations take the
+ * permission to rotate, all else that or the one to reveal.
+ */
+static void
+require_use(const KsMembership *member, bool of_rotations)
+{
+	if (of_rotations)
+		ks_require(member, KS_PERM_ROTATE);
+	else
+		ks_require_any(member, KS_PERM_REVEAL | KS_PERM_ROTATE);
+}
+
 static Datum
 ask_quota(FunctionCallInfo fcinfo, KsVerb *verb, bool reserve)
 {
@@ -60,7 +73,7 @@ ask_quota(FunctionCallInfo fcinfo, KsVerb *verb, bool reserve)
 	ks_membership(&verb->call, ks_arg_get_text_or_null(fcinfo, 0), &member);
 	memcpy(verb->workspace, member.workspace, KS_ID_LEN);
 	memcpy(ask.workspace, member.workspace, KS_ID_LEN);
-	ks_require(&member, KS_PERM_VIEW);
+	require_use(&member, strcmp(ask.meter, KS_METER_ROTATIONS) == 0);
 	ks_require_usable(&member);
 	ks_quota_ask(&ask, &answer);
 	return make_row(fcinfo, &answer);
@@ -114,7 +127,7 @@ end_reservation(FunctionCallInfo fcinfo, KsVerb *verb,
 		!ks_membership_of(&verb->call, reservation.workspace, &member))
 		ks_error_not_found(NULL);
 	memcpy(verb->workspace, member.workspace, KS_ID_LEN);
-	ks_require(&member, KS_PERM_VIEW);
+	require_use(&member, reservation.of_rotations);
 	if (!end(&reservation, &answer))
 		ks_error_not_found("The reservation has ended.");
 	return make_row(fcinfo, &answer);

@@ -1125,12 +1125,27 @@ ks_principal_state(const uint8 principal[KS_ID_LEN], const char **kind)
 	return rights->state;
 }
 
+KS_NORETURN static void refuse_permission(void) KS_NORETURN_END;
+
+static void
+refuse_permission(void)
+{
+	ks_error_denied("permission denied",
+					"The role in the workspace does not have the permission that this needs.");
+}
+
 void
 ks_require(const KsMembership *member, uint32 permission)
 {
 	if ((member->permissions & permission) != permission)
-		ks_error_denied("permission denied",
-						"The role in the workspace does not have the permission that this needs.");
+		refuse_permission();
+}
+
+void
+ks_require_any(const KsMembership *member, uint32 permissions)
+{
+	if ((member->permissions & permissions) == 0)
+		refuse_permission();
 }
 
 void

@@ -128,8 +128,10 @@ typedef enum KsPrincipalState
 /* kind (may be NULL) receives a constant: user, service, api_key; NULL when absent. */
 extern KsPrincipalState ks_principal_state(const uint8 principal[KS_ID_LEN], const char **kind);
 
-/* 42501 when the member lacks a permission, or the workspace is suspended. */
+/* 42501 when the member lacks a permission (all of several; any of them), or
+ * the workspace is suspended. */
 extern void ks_require(const KsMembership *member, uint32 permission);
+extern void ks_require_any(const KsMembership *member, uint32 permissions);
 extern void ks_require_usable(const KsMembership *member);
 
 /*

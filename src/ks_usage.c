@@ -11,6 +11,7 @@
  *	  it yet: recording takes the workspace's lock of budgets shared, between
  *	  adding the event and reading the budgets, and setting one takes it alone;
  *	- a hard stop is decided by the statement that adds the cost;
+ *	- corrections of an event together give back no more than it was;
  *	- budgets of a workspace are charged in the order of their names, after the
  *	  event: two callers never wait for each other.
  *
@@ -64,28 +65,69 @@ out_of_range(const char *message)
  *-------------------------------------------------------------------------
  */
 
-/* When the event was recorded that a correction is about; 22023 when there is
- * none of this workspace and provider. */
-static TimestampTz
-time_of_corrected(const KsUsage *usage)
+/* The event that a correction is about. */
+typedef struct Corrected
+{
+	TimestampTz at;
+	int64		quantity;
+	int64		cost;
+} Corrected;
+
+/* 22023 when there is none of this workspace and provider. */
+static void
+read_corrected(const KsUsage *usage, Corrected *event)
 {
 	static KsPlan plan = {.sql =
-		"SELECT created_at FROM keystone.usage_events WHERE workspace_id = $1 AND id = $2 AND provider = $3"
+		"SELECT created_at, quantity, cost_micros FROM keystone.usage_events"
+		" WHERE workspace_id = $1 AND id = $2 AND provider = $3"
 	};
 	KsArgs		args = {0};
 	KsSpi		spi;
-	TimestampTz at;
 	bool		found;
 
 	ks_spi_begin(&spi);
 	ks_arg_uuid(&args, usage->workspace);
 	ks_arg_uuid(&args, usage->corrects);
 	ks_arg_text(&args, usage->provider);
-	found = ks_spi_read(&plan, &args) == 1 && ks_col_time(0, 1, &at);
+	found = ks_spi_read(&plan, &args) == 1 && ks_col_time(0, 1, &event->at) &&
+		ks_col_bigint(0, 2, &event->quantity) && ks_col_bigint(0, 3, &event->cost);
 	ks_spi_end(&spi);
 	if (!found)
 		ks_error_invalid("context", "an object whose \"corrects\" is an event of this workspace and provider", NULL);
-	return at;
+}
+
+/*
+ * Adds a correction to those that its event has had.  All together give back no
+ * more than it used and cost; the statement that adds decides.
+ */
+static void
+note_correction(const KsUsage *usage, int64 cost, const Corrected *event)
+{
+	static KsPlan plan = {.sql =
+		"INSERT INTO keystone_private.usage_corrections AS c (workspace_id, event_id, quantity, cost_micros)"
+		" VALUES ($1, $2, $3, $4) ON CONFLICT (workspace_id, event_id) DO UPDATE"
+		" SET quantity = c.quantity + excluded.quantity, cost_micros = c.cost_micros + excluded.cost_micros"
+		" WHERE excluded.quantity <= $5 - c.quantity AND excluded.cost_micros <= $6 - c.cost_micros"
+	};
+	KsArgs		args = {0};
+	KsSpi		spi;
+	bool		fits = usage->quantity >= -event->quantity && cost >= -event->cost;
+
+	if (fits)
+	{
+		ks_spi_begin_write(&spi);
+		ks_arg_uuid(&args, usage->workspace);
+		ks_arg_uuid(&args, usage->corrects);
+		ks_arg_bigint(&args, true, -usage->quantity);
+		ks_arg_bigint(&args, true, -cost);
+		ks_arg_bigint(&args, true, event->quantity);
+		ks_arg_bigint(&args, true, event->cost);
+		fits = ks_spi_write(&plan, &args) == 1;
+		ks_spi_end(&spi);
+	}
+	if (!fits)
+		ks_error_invalid("quantity", "no more than is left of the corrected event, in quantity and cost",
+						 "Say cost_micros when the event had another cost than the provider's price.");
 }
 
 /* The catalogue's price of a provider, 0 when it has none; false when there is
@@ -181,11 +223,10 @@ price_at(const char *provider, TimestampTz at)
 	return kept.price;
 }
 
-/* A correction takes back what an operation of that time cost. */
+/* A correction takes back what an operation cost at the time of its event. */
 static int64
-cost_of(const KsUsage *usage, TimestampTz now)
+cost_of(const KsUsage *usage, TimestampTz at)
 {
-	TimestampTz at = usage->corrects != NULL ? time_of_corrected(usage) : now;
 	int64		price = price_at(usage->provider, at);
 	int64		cost;
 
@@ -393,6 +434,7 @@ refuse_cost(const uint8 workspace[KS_ID_LEN], const Budget *budget, int64 cost, 
 	if (!budget->has_hard || cost < 0)
 		out_of_range("what the budget has spent would be out of range");
 
+	ks_near_refused(KS_NEAR_BUDGET, workspace, budget->name, budget->period.start, spent, budget->hard);
 	limited.limit_value = budget->hard;
 	limited.used = spent;
 	if (spent >= budget->hard)
@@ -442,14 +484,22 @@ void
 ks_usage_record(const KsUsage *usage, uint8 id[KS_ID_LEN])
 {
 	TimestampTz now = GetCurrentTimestamp();
-	int64		cost = cost_of(usage, now);
+	Corrected	corrected = {.at = now};
+	int64		cost;
 
+	if (usage->corrects != NULL)
+		read_corrected(usage, &corrected);
+	cost = cost_of(usage, corrected.at);
 	if (ks_random_uuid(id) != KS_CRYPTO_OK)
 		ks_error_crypto("draw random bytes");
-	if (add_event(usage, cost, now, id))
-		charge_budgets(usage->workspace, cost, now);
-	else
+	if (!add_event(usage, cost, now, id))
+	{
 		find_by_key(usage, id);
+		return;
+	}
+	if (usage->corrects != NULL)
+		note_correction(usage, cost, &corrected);
+	charge_budgets(usage->workspace, cost, now);
 }
 
 /* A budget that is cleared before it was set needs no row. */
@@ -573,10 +623,10 @@ static KsPlan quota_alerts = {.sql =
 	UNLESS_THERE
 };
 
-/* Of notes that were left about limits: $2 to $7. */
-static KsPlan limit_alert = {.sql =
+/* Of notes that were left: $2 to $8. */
+static KsPlan noted_alert = {.sql =
 	"INSERT INTO keystone_private.alerts (workspace_id, kind, subject, period_start, threshold, used, allowed, created_at)"
-	" VALUES ($2, 'limit', $3, $4, $5, $6, $7, $1) ON CONFLICT DO NOTHING"
+	" VALUES ($2, $3, $4, $5, $6, $7, $8, $1) ON CONFLICT DO NOTHING"
 	" RETURNING workspace_id, kind, subject, period_start, threshold, used, allowed"
 };
 
@@ -610,22 +660,12 @@ find_alerts(KsPlan *plan, KsArgs *args, Alert **alerts)
 	return n;
 }
 
-/* Tells who listens.  The log and the view say the same. */
+/* Wakes who listens, which any role may: what it is about is for those to see
+ * who may read the view. */
 static void
 notify_alert(const Alert *alert)
 {
-	StringInfoData json;
-	char		workspace[37];
-
-	ks_text_from_uuid(alert->workspace, workspace);
-	initStringInfo(&json);
-	appendStringInfo(&json, "{\"workspace\": \"%s\", \"kind\": ", workspace);
-	escape_json(&json, alert->kind);
-	appendStringInfoString(&json, ", \"subject\": ");
-	escape_json(&json, alert->subject);
-	appendStringInfo(&json, ", \"threshold\": %d}", alert->threshold);
-	Async_Notify("keystone_alerts", json.data);
-	pfree(json.data);
+	Async_Notify("keystone_alerts", psprintf("{\"kind\": \"%s\", \"threshold\": %d}", alert->kind, alert->threshold));
 }
 
 /* Nobody in particular has reached it: the entry's actor is the log's own. */
@@ -664,23 +704,28 @@ note(KsPlan *plan, KsArgs *args)
 	return n == ALERT_BATCH;
 }
 
-/* The same for limits. */
+/* The same for what has left a note. */
 static bool
-note_limits(TimestampTz now)
+note_notes(TimestampTz now)
 {
+	/* by KsNearKind */
+	static const char *const kinds[] = {"limit", "quota", "budget"};
+
 	n_notes = ks_near_take(notes);
 	for (int i = 0; i < n_notes; i++)
 	{
+		const KsNear *near = &notes[i];
 		KsArgs		args = {0};
 
 		ks_arg_time(&args, true, now);
-		ks_arg_uuid(&args, notes[i].workspace);
-		ks_arg_text(&args, psprintf("%s/%s", notes[i].limit, notes[i].window));
-		ks_arg_time(&args, true, notes[i].period_start);
-		ks_arg_int(&args, true, (int32) notes[i].threshold);
-		ks_arg_bigint(&args, true, notes[i].used);
-		ks_arg_bigint(&args, true, notes[i].allowed);
-		(void) note(&limit_alert, &args);
+		ks_arg_uuid(&args, near->workspace);
+		ks_arg_text(&args, kinds[near->kind]);
+		ks_arg_text(&args, near->kind == KS_NEAR_LIMIT ? psprintf("%s/%s", near->limit, near->window) : near->limit);
+		ks_arg_time(&args, true, near->period_start);
+		ks_arg_int(&args, true, (int32) near->threshold);
+		ks_arg_bigint(&args, true, near->used);
+		ks_arg_bigint(&args, true, near->allowed);
+		(void) note(&noted_alert, &args);
 	}
 	return n_notes == KS_NEAR_MAX;
 }
@@ -697,7 +742,7 @@ ks_usage_note_alerts(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	KsArgs		args = {0};
-	bool		more = note_limits(now);
+	bool		more = note_notes(now);
 
 	ks_arg_time(&args, true, now);
 	ks_arg_int(&args, true, ks_near_soft);

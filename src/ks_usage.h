@@ -37,8 +37,8 @@ extern char *ks_usage_context(const Jsonb *context, const char *key);
 /*
  * Records an event and counts it against the workspace's budgets; id receives
  * it.  An event with the same key is there already: its id, and nothing is
- * recorded.  22023 for an unknown provider or a corrected event that is not
- * there, 22003 when a sum leaves the range of a bigint, PT429 beyond a hard
+ * recorded.  22023 for an unknown provider, and for a corrected event that is
+ * not there, or of which less is left than the correction takes back; 22003 when a sum leaves the range of a bigint, PT429 beyond a hard
  * budget.
  */
 extern void ks_usage_record(const KsUsage *usage, uint8 id[KS_ID_LEN]);

@@ -87,7 +87,10 @@ usage_record(FunctionCallInfo fcinfo, KsVerb *verb)
 	ks_membership(&verb->call, ks_arg_get_text_or_null(fcinfo, 0), &member);
 	memcpy(verb->workspace, member.workspace, KS_ID_LEN);
 	usage.workspace = member.workspace;
-	ks_require(&member, usage.corrects != NULL ? KS_PERM_BILLING : KS_PERM_VIEW);
+	if (usage.corrects != NULL)
+		ks_require(&member, KS_PERM_BILLING);
+	else
+		ks_require_any(&member, KS_PERM_REVEAL | KS_PERM_ROTATE);
 	ks_require_usable(&member);
 	member.environments = NULL; /* usage has none */
 	ks_require_within(&member, NULL, usage.provider);

@@ -93,12 +93,12 @@ read_number(const char *text, int64 *n)
 	return *n >= 1;
 }
 
-static bool
-read_unit(const char *text, KsWindowSpec *spec)
+bool
+ks_windowspec_unit(const char *name, KsWindowSpec *spec)
 {
 	for (size_t i = 0; i < lengthof(units); i++)
 	{
-		if (pg_strcasecmp(units[i].name, text) != 0)
+		if (pg_strcasecmp(units[i].name, name) != 0)
 			continue;
 		spec->unit = units[i].unit;
 		spec->window.period = units[i].period;
@@ -148,7 +148,7 @@ read_window(char *text, KsWindowAlgorithm algorithm, KsWindowSpec *spec)
 	if (!read_number(trim(text), &window->n))
 		return "windows whose numbers are 1 to 4000000000";
 	slash = trim(slash);
-	if (!read_unit(slash, spec) && !read_interval(slash, spec))
+	if (!ks_windowspec_unit(slash, spec) && !read_interval(slash, spec))
 		return "windows of a second, minute, hour, day, week, month, or an interval of 1 second to 366 days without months";
 
 	window->algorithm = algorithm;

@@ -59,6 +59,10 @@ extern const char *ks_windowspec_read(const char *text, KsWindowAlgorithm algori
 extern int	ks_windowspec_parse(const char *parameter, const char *text, KsWindowAlgorithm algorithm,
 								KsWindowSpec specs[KS_WINDOWSPEC_MAX]);
 
+/* The unit of that name, such as hour, into a spec's unit, period and name;
+ * false when there is none. */
+extern bool ks_windowspec_unit(const char *name, KsWindowSpec *spec);
+
 /* A time zone by its name; NULL when there is none. */
 extern pg_tz *ks_windowspec_zone(const char *name);
 

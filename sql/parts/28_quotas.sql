@@ -121,6 +121,19 @@ COMMENT ON COLUMN keystone.usage_events.context IS 'what the caller said besides
 COMMENT ON COLUMN keystone.usage_events.idempotency_key IS 'the caller''s key: a second call with it records nothing';
 COMMENT ON COLUMN keystone.usage_events.created_at IS 'when it was recorded';
 
+CREATE TABLE keystone_private.usage_corrections (
+	workspace_id		uuid NOT NULL,
+	event_id			uuid NOT NULL,
+	quantity			bigint NOT NULL,
+	cost_micros			bigint NOT NULL,
+	CONSTRAINT usage_corrections_pkey PRIMARY KEY (workspace_id, event_id)
+);
+COMMENT ON TABLE keystone_private.usage_corrections IS 'What corrections have taken back of an event of usage, all together';
+COMMENT ON COLUMN keystone_private.usage_corrections.workspace_id IS 'the workspace';
+COMMENT ON COLUMN keystone_private.usage_corrections.event_id IS 'the event that was corrected';
+COMMENT ON COLUMN keystone_private.usage_corrections.quantity IS 'how much of its quantity, at most all';
+COMMENT ON COLUMN keystone_private.usage_corrections.cost_micros IS 'how much of its cost, at most all';
+
 CREATE TABLE keystone_private.provider_prices (
 	provider			text NOT NULL,
 	valid_from			timestamptz NOT NULL,
@@ -194,6 +207,7 @@ COMMENT ON COLUMN keystone_private.alerts.created_at IS 'when the housekeeper sa
 SELECT pg_extension_config_dump('keystone.quotas', '');
 SELECT pg_extension_config_dump('keystone_private.quota_events', '');
 SELECT pg_extension_config_dump('keystone.usage_events', '');
+SELECT pg_extension_config_dump('keystone_private.usage_corrections', '');
 SELECT pg_extension_config_dump('keystone_private.provider_prices', '');
 SELECT pg_extension_config_dump('keystone.budgets', '');
 SELECT pg_extension_config_dump('keystone.budget_spending', '');

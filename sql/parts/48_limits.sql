@@ -7,7 +7,7 @@ COMMENT ON FUNCTION keystone.rate_limit(text, text, int) IS
 CREATE OR REPLACE FUNCTION keystone.limit_define(name text, windows text, workspace text DEFAULT NULL, options jsonb DEFAULT '{}') RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ks_fn_limit_define';
 COMMENT ON FUNCTION keystone.limit_define(text, text, text, jsonb) IS
-	'Defines a limit of a workspace, or of the database, or defines it anew, which keeps what was counted in windows of the same period; options: algorithm (sliding, log, calendar, gcra), timezone, class (protect, fair), shadow, near (per cent), refund, enforce ({"action", "provider"}), key; needs workspace, or the profile admin; 22023, 54000';
+	'Defines a limit of a workspace, or of the database, or defines it anew, which keeps what was counted in windows of the same period; options: algorithm (sliding, log, calendar, gcra), timezone, class (protect, fair), shadow, near (per cent), refund, enforce ({"action", "provider"}), key; needs workspace, or the profile admin; a workspace defines none that the database has; 22023, 23505, 54000';
 
 CREATE OR REPLACE FUNCTION keystone.limit_drop(name text, workspace text DEFAULT NULL) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ks_fn_limit_drop';
@@ -24,7 +24,7 @@ COMMENT ON FUNCTION keystone.limit_require(text, text, int, text) IS 'As limit_c
 
 CREATE OR REPLACE FUNCTION keystone.limit_peek(name text, key text, workspace text DEFAULT NULL) RETURNS keystone.limit_result
 	LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000 AS 'MODULE_PATHNAME', 'ks_fn_limit_peek';
-COMMENT ON FUNCTION keystone.limit_peek(text, text, text) IS 'What limit_consume() would answer to an attempt of 1, which is not made; remaining is what is left now; PT404';
+COMMENT ON FUNCTION keystone.limit_peek(text, text, text) IS 'What limit_consume() would answer to an attempt of 1, which is not made; remaining is what is left now; of a limit with enforce of the database only the caller''s own key, unless the caller has the profile admin or monitor; PT404, 42501';
 
 CREATE OR REPLACE FUNCTION keystone.limit_consume_many(requests jsonb) RETURNS SETOF keystone.limit_result
 	LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000 ROWS 4 AS 'MODULE_PATHNAME', 'ks_fn_limit_consume_many';
@@ -55,3 +55,9 @@ CREATE OR REPLACE FUNCTION keystone_private.limit_stats(
 	OUT allowed bigint, OUT denied bigint, OUT overflowed bigint, OUT dirty bigint) RETURNS record
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ks_fn_limit_stats';
 COMMENT ON FUNCTION keystone_private.limit_stats() IS 'How full the table of counters is; monitor or admin profile';
+
+CREATE OR REPLACE FUNCTION keystone_private.calendar_period(unit text, timezone text, at timestamptz,
+	OUT starts timestamptz, OUT ends timestamptz) RETURNS record
+	LANGUAGE C STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'ks_fn_calendar_period';
+COMMENT ON FUNCTION keystone_private.calendar_period(text, text, timestamptz) IS
+	'When a calendar window of a time begins and ends in a time zone; unit second, minute, hour, day, week or month; monitor or admin profile; 22023';

@@ -15,7 +15,7 @@ CREATE OR REPLACE FUNCTION keystone.quota_consume(workspace text, meter text, qu
 	OUT allowed boolean, OUT used bigint, OUT included bigint, OUT overage bigint, OUT cost_micros bigint, OUT reservation uuid) RETURNS record
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ks_fn_quota_consume';
 COMMENT ON FUNCTION keystone.quota_consume(text, text, bigint, text, uuid) IS
-	'Counts so much of a meter in this transaction, or changes nothing and says that it is not allowed; the same idempotency key again gives the first answer and counts nothing; the worker profile, members with view; PT404, 42501, 22023';
+	'Counts so much of a meter in this transaction, or changes nothing and says that it is not allowed; the same idempotency key again gives the first answer and counts nothing; the worker profile, members with rotate for rotations, with reveal or rotate for other meters; PT404, 42501, 22023';
 
 CREATE OR REPLACE FUNCTION keystone.quota_reserve(workspace text, meter text, quantity bigint DEFAULT 1, idempotency_key text DEFAULT NULL, principal uuid DEFAULT NULL,
 	OUT allowed boolean, OUT used bigint, OUT included bigint, OUT overage bigint, OUT cost_micros bigint, OUT reservation uuid) RETURNS record

@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION keystone.usage_record(workspace text, provider text, 
 	principal uuid DEFAULT NULL, context jsonb DEFAULT '{}', idempotency_key text DEFAULT NULL) RETURNS uuid
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ks_fn_usage_record';
 COMMENT ON FUNCTION keystone.usage_record(text, text, bigint, bigint, uuid, jsonb, text) IS
-	'Records operations with a provider, and what they cost: by default the provider''s price at that time; gives the event, the first one for an idempotency key that comes again; a negative quantity is a correction, needs billing and the corrected event as "corrects" in the context; worker profile, view; PT429 beyond a hard budget';
+	'Records operations with a provider, and what they cost: by default the provider''s price at that time; gives the event, the first one for an idempotency key that comes again; a negative quantity is a correction, needs billing and the corrected event as "corrects" in the context, of which no more is taken back than is left; worker profile, members with reveal or rotate; PT429 beyond a hard budget';
 
 CREATE OR REPLACE FUNCTION keystone.budget_set(workspace text, soft_micros bigint, hard_micros bigint, period text DEFAULT 'month') RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ks_fn_budget_set';

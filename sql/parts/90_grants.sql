@@ -68,7 +68,9 @@ CROSS JOIN LATERAL (
 	UNION ALL
 	SELECT 'TABLE', 'keystone.limit_stats', 'SELECT' WHERE p.profile IN ('admin', 'monitor')
 	UNION ALL
-	SELECT 'ROUTINE', 'keystone_private.limit_stats', 'EXECUTE' WHERE p.profile IN ('admin', 'monitor')
+	SELECT 'ROUTINE', f, 'EXECUTE' FROM unnest(ARRAY[
+		'keystone.limit_peek', 'keystone_private.limit_stats', 'keystone_private.calendar_period']) f
+	WHERE p.profile IN ('admin', 'monitor')
 	UNION ALL
 	SELECT 'TABLE', 'keystone.metrics', 'SELECT' WHERE p.profile IN ('admin', 'monitor')
 	UNION ALL

@@ -75,7 +75,6 @@ query(q{SELECT keystone.budget_set('acme', 30, NULL, 'week')}, @as_app);
 becomes(alerts("subject = 'week'"), 'acme budget week 75 100 30', 'a soft budget without a hard one');
 stays(alerts("subject = 'week'"), 'acme budget week 75 100 30', 'has one threshold');
 
-my $id = query(q{SELECT id FROM keystone.workspaces WHERE slug = 'acme'});
 query('SELECT keystone_private.audit_flush()');
 is(query(q{SELECT string_agg(concat_ws(' ', workspace, actor, detail ->> 'kind', detail ->> 'subject', detail ->> 'threshold', detail ->> 'used', detail ->> 'allowed'), ', ' ORDER BY seq)
 	FROM keystone.audit_log WHERE action = 'limit.near'}),
@@ -84,10 +83,8 @@ is(query(q{SELECT string_agg(concat_ws(' ', workspace, actor, detail ->> 'kind',
 my $heard = $listener->query('SELECT 1');
 my @payloads = $heard =~ /with payload "(.*)" received/g;
 is_deeply(\@payloads, [
-		qq({"workspace": "$id", "kind": "budget", "subject": "month", "threshold": 75}),
-		qq({"workspace": "$id", "kind": "budget", "subject": "month", "threshold": 100}),
-		qq({"workspace": "$id", "kind": "budget", "subject": "week", "threshold": 75}) ],
-	'and whoever listens gets them');
+		'{"kind": "budget", "threshold": 75}', '{"kind": "budget", "threshold": 100}', '{"kind": "budget", "threshold": 75}' ],
+	'and whoever listens hears of each, and of no workspace');
 $listener->quit;
 
 # Quotas: of the plan's rotations.
@@ -146,6 +143,7 @@ EOF
 $node->command_ok([ 'pgbench', '-n', '-c', 8, '-j', 2, '-t', 50, '-f', $script, '-U', 'other', '-h', $node->host, '-p', $node->port, 'postgres' ], '400 attempts of 8 clients');
 is(query(q{SELECT count(*) || ' ' || sum(e.cost_micros) FROM keystone.usage_events e JOIN keystone.workspaces w ON w.id = e.workspace_id WHERE w.slug = 'race'}),
 	'71 497', 'as many as fit');
+becomes(alerts("kind = 'budget' AND w.slug = 'race' AND threshold = 100"), 'race budget month 100 497 500', 'who was refused has spent it, though not to the last');
 is(query(q{SELECT string_agg(period || ' ' || spent_micros, ', ' ORDER BY period) FROM keystone.budget_status WHERE workspace = 'race'}, @as_other),
 	'day 497, month 497', 'budgets have the same sum');
 is(query(q{SELECT sum(operations) || ' ' || sum(cost_micros) FROM keystone.usage_summary WHERE workspace = 'race'}, @as_other), '71 497', 'and so has the summary');
@@ -204,6 +202,17 @@ like($text, qr/^keystone_active_principals 2$/m, 'principals of the day');
 like($text, qr/^keystone_housekeeper_failures 0$/m, 'and the housekeeper');
 isnt(problems("a 1\n"), '', 'the checker finds a sample without a type');
 isnt(problems("# HELP a_total x\n# TYPE a_total counter\na_total{l=\"\"\"} 1\n"), '', 'and a label that is not escaped');
+
+# A quota that refuses more than is left is used up, too; each is told once.
+query(q{SELECT keystone.quota_consume('race', 'rotations', 98)}, @as_other);
+becomes(alerts("kind = 'quota' AND w.slug = 'race'"), 'race quota rotations 75 98 100', 'a quota that has refused nobody');
+query(q{SELECT keystone.quota_consume('race', 'rotations', 5)}, @as_other);
+becomes(alerts("kind = 'quota' AND w.slug = 'race'"), 'race quota rotations 75 98 100, race quota rotations 100 98 100', 'and one that has');
+query(q{SELECT keystone.quota_consume('race', 'rotations', 2), keystone.quota_consume('race', 'rotations', 5)}, @as_other);
+is($node->psql_err('postgres', q{SELECT keystone.usage_record('race', 'openai', 1, 7)}, @as_other), 'PT429', 'the budget refuses again');
+stays(alerts("w.slug = 'race' AND threshold = 100"), 'race budget month 100 497 500, race quota rotations 100 98 100', 'each once');
+query(q{SELECT keystone.quota_consume('race', 'no plan knows it', 1000000)}, @as_other);
+stays(alerts("w.slug = 'race' AND kind = 'quota' AND subject <> 'rotations'"), '', 'another meter has no end');
 
 # A limit of a few seconds that is always used up is told once an hour.
 query(q{SELECT keystone.limit_define('quick', '1/second, 1/2 seconds', 'acme')}, @as_app);
