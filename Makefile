@@ -108,7 +108,7 @@ dev-stop:
 
 #: make bench            measure, next to pgcrypto and libcrypto alone; the audit log
 #:                       next to plain inserts, a chain trigger and pgaudit; lists
-#:                       next to the owner's; identity; quotas
+#:                       next to the owner's; identity; quotas; encrypted columns
 bench:
 	$(top)test/bench/run
 	$(top)test/bench/audit
@@ -116,6 +116,11 @@ bench:
 	$(top)test/bench/identity
 	$(top)test/bench/usage
 	$(top)test/bench/quotas
+	$(top)test/bench/cedar
+	$(top)test/bench/policy
+	$(top)test/bench/keys
+	$(top)test/bench/kms
+	$(top)test/bench/encrypt
 	$(top)test/bench/limits
 
 #: make fuzz             each fuzz target for FUZZ_SECONDS (60)
@@ -125,6 +130,8 @@ fuzz:
 soak:
 	$(top)test/fuzz/run soak
 	$(top)test/soak/audit
+	$(top)test/soak/cedar
+	$(top)test/soak/windows
 
 #: make quickstart       a private cluster that shows what Keystone does
 #: make quickstart-stop  remove it

@@ -93,7 +93,7 @@ FROM parameters, pg_temp.call(function, args, name, 'NULL') r GROUP BY function 
 -- ... which names the parameter
 SELECT function, name, r.message FROM parameters, pg_temp.call(function, args, name, 'NULL') r
 WHERE r.state = '22004' AND r.message <> format('parameter "%s" must not be null', name) ORDER BY 1, 2;
--- approval while there are no policies; reason of at most 1 kB; context: an object of at most 4 kB
+-- approval that is nobody's; reason of at most 1 kB; context: an object of at most 4 kB
 SELECT v.what, r.state, string_agg(function, ' ' ORDER BY function) AS functions
 FROM (VALUES (1, 'approval', 'given', quote_literal(:'c')), (2, 'reason', '1024 bytes', 'repeat(''x'', 1024)'), (3, 'reason', '1025 bytes', 'repeat(''x'', 1025)'),
 	(4, 'reason', '513 letters of 2 bytes', 'repeat(U&''\00E9'', 513)'), (5, 'context', 'array', '''[]'''), (6, 'context', 'string', '''"x"'''), (7, 'context', 'null', '''null'''),

@@ -112,7 +112,7 @@ SET SESSION AUTHORIZATION regress_keystone_principals_dba;
 SELECT keystone.link_auth_users();
 RESET SESSION AUTHORIZATION;
 SELECT keystone.link_auth_users();
-SELECT tgname, tgenabled FROM pg_trigger WHERE tgrelid = 'auth.users'::regclass;
+SELECT tgname, tgenabled FROM pg_trigger WHERE tgrelid = 'auth.users'::regclass ORDER BY tgname;
 SELECT keystone.reveal('principals', 'token');
 SET SESSION AUTHORIZATION regress_keystone_principals_owner;
 SELECT keystone.reveal('principals', 'token');

@@ -11,13 +11,17 @@
 
 #include "ks_apikey.h"
 #include "ks_change.h"
+#include "ks_decrypt_log.h"
+#include "ks_encrypt_sql.h"
 #include "ks_event.h"
 #include "ks_guard.h"
 #include "ks_guc.h"
 #include "ks_hooks.h"
 #include "ks_jwks.h"
+#include "ks_keycount.h"
 #include "ks_keyring.h"
 #include "ks_keys.h"
+#include "ks_kms.h"
 #include "ks_latency.h"
 #include "ks_limit.h"
 #include "ks_lockout.h"
@@ -37,7 +41,9 @@ static const KsShmemPart shmem_parts[] = {
 	{"keystone lockout", ks_lockout_shmem_size, ks_lockout_shmem_init},
 	{"keystone limits", ks_limit_shmem_size, ks_limit_shmem_init},
 	{"keystone latency", ks_latency_shmem_size, ks_latency_shmem_init},
+	{"keystone kms", ks_kms_shmem_size, ks_kms_shmem_init},
 	{"keystone near limits", ks_near_shmem_size, ks_near_shmem_init},
+	{"keystone key counts", ks_keycount_shmem_size, ks_keycount_shmem_init},
 	{NULL, NULL, NULL}
 };
 
@@ -60,6 +66,8 @@ _PG_init(void)
 	ks_apikey_init();
 	ks_change_init();
 	ks_verb_init();
+	ks_decrypt_log_init();
+	ks_encrypt_init();
 	ks_worker_init();
 	ks_hooks_init();
 	ks_guard_init();

@@ -62,7 +62,27 @@
 	X(0x0041, KEY_ROTATE, "key.rotate") \
 	X(0x0042, KEY_REWRAP, "key.rewrap") \
 	X(0x0043, KEY_SHRED, "key.shred") \
+	X(0x0044, KMS_SET, "kms.set") \
+	X(0x0045, KMS_CLEAR, "kms.clear") \
+	X(0x0046, KEY_EXPORT, "key.export") \
+	X(0x0047, KEY_IMPORT, "key.import") \
+	X(0x0048, KEY_REENCRYPT, "key.reencrypt") \
+	X(0x0049, KMS_FAIL, "kms.fail") \
+	X(0x004a, ENCRYPT, "encrypt") \
+	X(0x0050, POLICY_PUT, "policy.put") \
+	X(0x0051, POLICY_DROP, "policy.drop") \
+	X(0x0052, APPROVAL_REQUEST, "approval.request") \
+	X(0x0053, APPROVAL_APPROVE, "approval.approve") \
 	X(0x0054, APPROVAL_CLAIM, "approval.claim") \
+	X(0x0055, APPROVAL_REJECT, "approval.reject") \
+	X(0x0056, APPROVAL_CANCEL, "approval.cancel") \
+	X(0x0057, APPROVAL_COMPLETE, "approval.complete") \
+	X(0x0058, APPROVAL_ESCALATE, "approval.escalate") \
+	X(0x0059, APPROVAL_EXPIRE, "approval.expire") \
+	X(0x005a, APPROVAL_BREAK_GLASS, "approval.break_glass") \
+	X(0x005b, APPROVAL_REVIEW, "approval.review") \
+	X(0x005c, CREDENTIAL_PREVIEW, "credential.preview") \
+	X(0x005d, APPROVAL_SUPERSEDE, "approval.supersede") \
 	X(0x0060, TABLE_INSERT, "table.insert") \
 	X(0x0061, TABLE_UPDATE, "table.update") \
 	X(0x0062, TABLE_DELETE, "table.delete") \
@@ -73,6 +93,7 @@
 	X(0x0071, AUDIT_EXPORT, "audit.export") \
 	X(0x0072, AUDIT_CHECKPOINT, "audit.checkpoint") \
 	X(0x0073, AUDIT_RESTORE, "audit.restore") \
+	X(0x0074, AUDIT_RECONCILE, "audit.reconcile") \
 	X(0x0080, AUTH_FAIL, "auth.fail") \
 	X(0x0081, APIKEY_CREATE, "apikey.create") \
 	X(0x0082, APIKEY_REVOKE, "apikey.revoke") \

@@ -16,6 +16,7 @@
 #include "utils/timestamp.h"
 #include "utils/varlena.h"
 
+#include "ks_approval.h"
 #include "ks_args.h"
 #include "ks_audit.h"
 #include "ks_enforce.h"
@@ -25,9 +26,11 @@
 #include "ks_jwks.h"
 #include "ks_keyring.h"
 #include "ks_keys.h"
+#include "ks_kms.h"
 #include "ks_rights.h"
 #include "ks_rows.h"
 #include "ks_signer.h"
+#include "ks_sweep.h"
 #include "ks_tenant.h"
 
 /* Seconds after which something is late. */
@@ -68,6 +71,13 @@ ks_fn_seal_state(PG_FUNCTION_ARGS)
 		values[2] = CStringGetTextDatum(status.state == KS_SEAL_LOADING ?
 										"the root keyring is still being loaded" : status.reason);
 		nulls[2] = status.state == KS_SEAL_OPEN;
+		if (status.state == KS_SEAL_OPEN)
+		{
+			char	   *missing = ks_keys_missing_roots();
+
+			nulls[2] = missing == NULL;
+			values[2] = missing != NULL ? CStringGetTextDatum(missing) : (Datum) 0;
+		}
 		values[3] = Int64GetDatum((int64) status.generation);
 		nulls[3] = false;
 	}
@@ -146,6 +156,8 @@ check_workers(KsSetResult *set, const KsSlotStatus *slot, KsInstance instance)
 		problem = worker_problem(slot, KS_APPENDER, "appender");
 		if (problem == NULL)
 			problem = worker_problem(slot, KS_HOUSEKEEPER, "housekeeper");
+		if (problem == NULL && ks_kms_command[0] != '\0' && runner == 0 && seconds_since(PgStartTime) > START_TIME)
+			problem = "the runner does not run; see the server log";
 		if (problem == NULL && ks_audit_anchor_command[0] != '\0' && runner == 0 && slot->log.checkpoint_at != 0 &&
 			seconds_since(slot->log.checkpoint_at) > START_TIME)
 			problem = "the runner does not run; see the server log";
@@ -347,6 +359,27 @@ check_anchors(KsSetResult *set)
 						   command != NULL ? command : ""));
 }
 
+/* Who has approved a call of its own is to be asked why. */
+static void
+check_emergencies(KsSetResult *set)
+{
+	char	   *named;
+	int64		n = ks_approval_overdue(&named);
+
+	add_check(set, "emergencies", n == 0,
+			  n == 0 ? "none waits for its review for more than a day" :
+			  psprintf(INT64_FORMAT " uses of break_glass() wait for their review for more than a day: %s", n, named));
+}
+
+static void
+check_rows(KsSetResult *set)
+{
+	bool		ok;
+	char	   *found = ks_sweep_health(&ok);
+
+	add_check(set, "reconcile", ok, found);
+}
+
 static void
 check_audit(KsSetResult *set)
 {
@@ -365,6 +398,8 @@ check_audit(KsSetResult *set)
 	check_log(set, &status.log, status.problem, instance);
 	check_checkpoints(set, &status.log);
 	check_anchors(set);
+	check_rows(set);
+	check_emergencies(set);
 }
 
 /*
@@ -419,6 +454,25 @@ check_jwt_keys(KsSetResult *set)
 		add_check(set, "jwt keys", true, psprintf(nkeys == 1 ? "%d key" : "%d keys", nkeys));
 }
 
+/* Keys that customers hold, if there are any. */
+static void
+check_customer_keys(KsSetResult *set)
+{
+	KsCustomerKey *keys;
+	int			n = ks_keys_customers(&keys);
+	int			open = ks_kms_count_open();
+
+	if (n == 0)
+		return;
+	if (ks_kms_command[0] == '\0')
+		add_check(set, "customer keys", false,
+				  psprintf("%d are in use, and keystone.kms_command is not set", n));
+	else
+		add_check(set, "customer keys", open == 0,
+				  open == 0 ? psprintf("%d are in use", n) :
+				  psprintf("%d of %d are not available: keystone.kms_status says why", open, n));
+}
+
 PG_FUNCTION_INFO_V1(ks_fn_health_checks);
 /* keystone_private.health_checks() returns setof (check_name, ok, detail) */
 Datum
@@ -444,9 +498,11 @@ ks_fn_health_checks(PG_FUNCTION_ARGS)
 	if (open)
 	{
 		int64		pending = ks_keys_pending_rewraps(status.current_root_key);
+		char	   *missing = ks_keys_missing_roots();
 
 		add_check(&set, "root keys", pending == 0,
-				  psprintf(INT64_FORMAT " keys are wrapped by another root key than the first of the keyring", pending));
+				  psprintf(INT64_FORMAT " keys are wrapped by another root key than the first of the keyring%s%s", pending,
+						   missing != NULL ? "; " : "", missing != NULL ? missing : ""));
 	}
 	if (open)
 	{
@@ -457,6 +513,7 @@ ks_fn_health_checks(PG_FUNCTION_ARGS)
 				  psprintf(INT64_FORMAT " rows that give rights have no valid MAC and give nothing%s%s", forged,
 						   forged > 0 ? ": " : "", named));
 	}
+	check_customer_keys(&set);
 	check_authenticators(&set);
 	check_provider_limits(&set);
 	if (open)

@@ -386,8 +386,10 @@ ks_apikey_rotate(KsApiKey *key, int64 overlap, char text[KS_API_KEY_LEN])
 	end_secrets(key, key->row.updated_at + overlap);
 	ks_spi_begin_write(&spi);
 	draw_free(key, &secret, text);
-	update_key(key);
 	put_secret(&secret);
+
+	/* At last: the entry of the key has its secrets, too. */
+	update_key(key);
 	ks_spi_end(&spi);
 }
 

@@ -49,6 +49,7 @@
 										 * whatever the interval */
 #define SALTS					256 /* drawn at once */
 #define KEY_RETRY_SECONDS		5
+#define LOOK_SECONDS			300 /* between looks at all of the outbox */
 
 #define OWN_NAME				"keystone"	/* actor of the log's own entries */
 
@@ -439,6 +440,24 @@ typedef struct OutboxMark
 
 static OutboxMark outbox_mark;
 static int64 outbox_floor = 0;
+static TimestampTz outbox_looked_at = 0;	/* at all of it */
+
+/*
+ * From time to time all of the outbox is looked at: a row that somebody put
+ * below the floor gets into the log like any other.  It would else stand for a
+ * change that no entry tells of.
+ */
+static void
+reset_floor(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int			seconds = ks_reconcile_interval > 0 ? Min(LOOK_SECONDS, ks_reconcile_interval / 2) : LOOK_SECONDS;
+
+	if (!TimestampDifferenceExceeds(outbox_looked_at, now, seconds * 1000))
+		return;
+	outbox_looked_at = now;
+	outbox_floor = 0;
+}
 
 /* After a complete look with this snapshot; now was noted before it. */
 static void
@@ -471,6 +490,7 @@ ks_append_outbox(int max)
 	HeapTuple	row;
 	int			n = 0;
 
+	reset_floor();
 	ScanKeyInit(&above, 1, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(outbox_floor));
 	scan = systable_beginscan_ordered(outbox, index, snapshot, 1, &above);
 

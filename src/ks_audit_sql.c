@@ -121,7 +121,14 @@ set_string(JsonbValue *value, const char *data, size_t len)
 	value->val.string.len = (int) len;
 }
 
-/* The detail as an object, and some of its keys as columns. */
+static bool
+is_key(const KsDetailReader *reader, const char *key)
+{
+	return reader->key_len == strlen(key) && memcmp(reader->key, key, reader->key_len) == 0;
+}
+
+/* The detail as an object, and some of its keys as columns.  Digests of rows
+ * are for audit_reconcile(), and left out. */
 static void
 show_detail(Shown *shown, const bytea *detail)
 {
@@ -133,7 +140,8 @@ show_detail(Shown *shown, const bytea *detail)
 	ks_detail_read(&reader, VARDATA_ANY(detail), VARSIZE_ANY_EXHDR(detail));
 	while (ks_detail_next(&reader))
 	{
-		if (!is_text(reader.key, reader.key_len) || !is_text(reader.value, reader.value_len))
+		if (!is_text(reader.key, reader.key_len) || !is_text(reader.value, reader.value_len) ||
+			is_key(&reader, KS_ROWS_KEY))
 			continue;
 		set_string(&item, reader.key, reader.key_len);
 		(void) pushJsonbValue(&state, WJB_KEY, &item);
@@ -141,9 +149,7 @@ show_detail(Shown *shown, const bytea *detail)
 		(void) pushJsonbValue(&state, WJB_VALUE, &item);
 		for (size_t i = 0; i < lengthof(detail_columns); i++)
 		{
-			const char *key = detail_columns[i].key;
-
-			if (reader.key_len == strlen(key) && memcmp(reader.key, key, reader.key_len) == 0)
+			if (is_key(&reader, detail_columns[i].key))
 				show_text(shown, detail_columns[i].column, reader.value, reader.value_len);
 		}
 	}

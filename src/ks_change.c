@@ -109,6 +109,12 @@ ks_change_guard_open(void)
 	return guard_open;
 }
 
+void
+ks_change_set_guard(bool open)
+{
+	guard_open = open;
+}
+
 /*
  * Whether a table has a row, committed or of this transaction.  Without the
  * executor: it is asked for each row of a table that is restored.

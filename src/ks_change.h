@@ -31,6 +31,7 @@
 #include "ks_error.h"
 #include "ks_event.h"
 #include "ks_rights.h"
+#include "ks_rowdigest.h"
 
 #include "commands/trigger.h"
 #include "lib/stringinfo.h"
@@ -56,6 +57,11 @@ typedef struct KsVerb
 								 * as the call */
 	const char *reason;			/* may be NULL */
 	const Jsonb *context;		/* may be NULL */
+	bool		takes_approval; /* it has the parameter */
+	bool		takes_reason;
+	bool		has_approval;
+	uint8		approval[KS_ID_LEN];	/* when has_approval */
+	bool		dry_run;		/* nothing is done but to tell */
 	KsDetail	detail;			/* what else the entry says */
 	struct KsVerb *outer;		/* the verb that runs around this one */
 
@@ -65,13 +71,19 @@ typedef struct KsVerb
 	StringInfoData columns;		/* names of what changed, with commas */
 	int			n_digests;
 	KsVersionDigest *digests;
+
+	/* rows that changed and that no entry has yet */
+	int			n_rows;
+	KsRowItem  *rows;
+	HeapTuple	held;			/* a new API key, until its secret is there */
+	TupleDesc	held_desc;
 } KsVerb;
 
 typedef Datum (*KsVerbBody) (FunctionCallInfo fcinfo, KsVerb *verb);
 
 /*
  * Runs a body as a verb.  When it ends in an error of Keystone's that refuses
- * the caller (42501, PT404, PT409, PT423, PT429) or that says that a value is damaged
+ * the caller (42501, PT404, PT409, PT423, PT428, PT429) or that says that a value is damaged
  * (XX001), the attempt is recorded through the lane before the error goes on:
  * outcome denied, or error for XX001.  If the record cannot be made, the error
  * becomes PT424.  Nothing is recorded while there is no log: before the first
@@ -85,6 +97,9 @@ extern KsVerb *ks_verb_current(void);
 /* ks_enter() and ks_enter_known() for a verb. */
 extern void ks_verb_enter(KsVerb *verb, uint32 profiles);
 extern void ks_verb_enter_known(KsVerb *verb, uint32 profiles);
+
+/* For what a background process does: its verbs have no caller. */
+extern void ks_verb_enter_own(KsVerb *verb);
 
 /* Checks the trailing parameters approval, reason and context, the first being
  * argument n (see ks_check_extra_args()), and remembers them. */
@@ -123,6 +138,13 @@ extern bool ks_verb_put_refusal(KsVerb *verb, int sqlstate, const KsLimited *lim
 extern void ks_change_begin(KsVerb *verb);
 extern void ks_change_end(KsVerb *verb, const KsCredential *credential, int32 version);
 
+/*
+ * The same for a verb that changes rows of many keys, each once: they share
+ * entries, as many as their digests need, all with what verb->detail has.
+ * Begin with ks_change_begin().
+ */
+extern void ks_change_end_summary(KsVerb *verb);
+
 /* A row trigger's report; data is of a table of Keystone. */
 extern void ks_change_row(TriggerData *data);
 
@@ -147,8 +169,10 @@ extern bool ks_change_can_record(void);
  * new epoch.  False when it was so already, or there is nothing to accept. */
 extern bool ks_change_accept(const char *reason);
 
-/* True while Keystone itself writes a guarded table. */
+/* True while Keystone itself writes a guarded table; it says so around each
+ * statement, and an error ends it. */
 extern bool ks_change_guard_open(void);
+extern void ks_change_set_guard(bool open);
 
 /* Whether there is an instance row; cheap. */
 extern bool ks_change_has_instance(void);

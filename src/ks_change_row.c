@@ -5,7 +5,11 @@
  *
  * A verb on a credential changes rows of three tables and gives one entry:
  * the triggers collect, and ks_change_end() writes.  Every other row that
- * changes gives an entry of its own.
+ * changes gives an entry of its own, but for the secrets of API keys: that of
+ * their key has them.
+ *
+ * Each entry says by digests which rows there were and are: reconciling
+ * compares these with the tables.
  *
  * A trigger runs in a memory context that is reset after each row: what a verb
  * collects lies where ks_change_begin() was called.
@@ -22,6 +26,7 @@
 #include "utils/datum.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/uuid.h"
 
@@ -29,8 +34,9 @@
 #include "ks_error.h"
 #include "ks_text.h"
 
-/* Digests in one entry: with more versions there are more entries. */
-#define DIGESTS_OF_ENTRY	16
+/* Digests, and rows, in one entry: with more of them there are more entries. */
+#define DIGESTS_OF_ENTRY	10
+#define ROWS_OF_ENTRY		10
 
 /* A changed row. */
 typedef struct Row
@@ -423,6 +429,86 @@ about_limit(const Row *row, KsDraft *draft)
 	add_text(row, draft, "enforce_provider", "enforce_provider");
 }
 
+/* Dropping one leaves the row as a tombstone. */
+static void
+about_policy(const Row *row, KsDraft *draft)
+{
+	draft->event.kind = row->new != NULL && is_null(row, row->new, "dropped_at") ?
+		KS_ACTION_POLICY_PUT : KS_ACTION_POLICY_DROP;
+	(void) get_uuid(row, "workspace_id", draft->event.workspace);
+	draft->event.version = get_int(row, "version");
+	add_text(row, draft, "policy", "id");
+	add_text(row, draft, "level", "level");
+	add_text(row, draft, "enforcement", "enforcement");
+}
+
+/* What became of a request. */
+static uint16
+kind_of_request(const Row *row, const char *state)
+{
+	static const struct
+	{
+		const char *state;
+		uint16		kind;
+	}			kinds[] = {
+		{"pending", KS_ACTION_APPROVAL_ESCALATE}, {"approved", KS_ACTION_APPROVAL_APPROVE},
+		{"rejected", KS_ACTION_APPROVAL_REJECT}, {"cancelled", KS_ACTION_APPROVAL_CANCEL},
+		{"expired", KS_ACTION_APPROVAL_EXPIRE}, {"superseded", KS_ACTION_APPROVAL_SUPERSEDE},
+		{"claimed", KS_ACTION_APPROVAL_CLAIM}
+	};
+
+	if (row->new == NULL)
+		return KS_ACTION_APPROVAL_CANCEL;
+	if (row->old == NULL)
+		return strcmp(state, "approved") == 0 ? KS_ACTION_APPROVAL_BREAK_GLASS : KS_ACTION_APPROVAL_REQUEST;
+	if (is_null(row, row->old, "reviewed_at") && !is_null(row, row->new, "reviewed_at"))
+		return KS_ACTION_APPROVAL_REVIEW;
+	for (size_t i = 0; i < lengthof(kinds); i++)
+	{
+		if (strcmp(kinds[i].state, state) == 0)
+			return kinds[i].kind;
+	}
+	return KS_ACTION_APPROVAL_COMPLETE;
+}
+
+static void
+about_request(const Row *row, KsDraft *draft)
+{
+	char	   *state = get_text(row, "state");
+
+	draft->event.kind = kind_of_request(row, state != NULL ? state : "");
+	(void) get_uuid(row, "workspace_id", draft->event.workspace);
+	(void) get_uuid(row, "id", draft->event.object);
+	add_text(row, draft, "approval", "id");
+	add_text(row, draft, "approval_action", "action");
+	add_text(row, draft, "approval_state", "state");
+	add_text(row, draft, "requester", "requester");
+	add_text(row, draft, "level", "level");
+}
+
+static void
+about_vote(const Row *row, KsDraft *draft)
+{
+	char	   *vote = get_text(row, "vote");
+
+	draft->event.kind = vote != NULL && strcmp(vote, "approve") == 0 ? KS_ACTION_APPROVAL_APPROVE : KS_ACTION_APPROVAL_REJECT;
+	(void) get_uuid(row, "workspace_id", draft->event.workspace);
+	(void) get_uuid(row, "request_id", draft->event.object);
+	add_text(row, draft, "approval", "request_id");
+	add_text(row, draft, "vote", "vote");
+	add_text(row, draft, "voter", "voter");
+}
+
+static void
+about_preview(const Row *row, KsDraft *draft)
+{
+	draft->event.kind = KS_ACTION_CREDENTIAL_PREVIEW;
+	(void) get_uuid(row, "workspace_id", draft->event.workspace);
+	(void) get_uuid(row, "credential_id", draft->event.object);
+	draft->event.version = get_int(row, "version");
+	add_text(row, draft, "preview", "id");
+}
+
 static void
 about_budget(const Row *row, KsDraft *draft)
 {
@@ -451,6 +537,25 @@ about_configuration(const Row *row, KsDraft *draft)
 	add_text(row, draft, "enabled", "enabled");
 }
 
+/* The URI of the customer's key in a row of workspace_keys, before or after. */
+static char *
+customer_of(const Row *row, HeapTuple tuple)
+{
+	Row			version = {.desc = row->desc, .is = tuple};
+
+	return tuple != NULL ? get_text(&version, "kms_uri") : NULL;
+}
+
+/* Whether it is another one now. */
+static bool
+is_customer_changed(const Row *row)
+{
+	char	   *old = customer_of(row, row->old);
+	char	   *new = customer_of(row, row->new);
+
+	return old == NULL || new == NULL ? old != new : strcmp(old, new) != 0;
+}
+
 /* workspace_keys and system_keys; the second has no workspace. */
 static void
 about_key(const Row *row, KsDraft *draft)
@@ -460,6 +565,8 @@ about_key(const Row *row, KsDraft *draft)
 	event->version = get_int(row, "version");
 	if (row->new == NULL)
 		event->kind = KS_ACTION_KEY_SHRED;
+	else if (row->old != NULL && is_customer_changed(row))
+		event->kind = customer_of(row, row->new) != NULL ? KS_ACTION_KMS_SET : KS_ACTION_KMS_CLEAR;
 	else if (row->old != NULL)
 		event->kind = KS_ACTION_KEY_REWRAP;
 	else
@@ -468,6 +575,7 @@ about_key(const Row *row, KsDraft *draft)
 	(void) get_uuid(row, "key_id", event->object);
 	add_text(row, draft, "root_key", "root_key");
 	add_text(row, draft, "purpose", "purpose");
+	add_text(row, draft, "kms_uri", "kms_uri");
 }
 
 static void
@@ -501,6 +609,10 @@ static const AuditedTable tables[] = {
 	{"invitations", about_invitation, false},
 	{"credential_shares", about_share, false},
 	{"limits", about_limit, false},
+	{"policies", about_policy, false},
+	{"approval_requests", about_request, false},
+	{"approval_votes", about_vote, false},
+	{"previews", about_preview, false},
 	{"budgets", about_budget, false},
 	{"provider_definitions", about_definition, false},
 	{"provider_configs", about_configuration, false},
@@ -508,6 +620,17 @@ static const AuditedTable tables[] = {
 	{"system_keys", about_key, false},
 	{"root_keys", about_root_key, false},
 };
+
+static const AuditedTable *
+find_table(const char *name)
+{
+	for (size_t i = 0; i < lengthof(tables); i++)
+	{
+		if (strcmp(tables[i].name, name) == 0)
+			return &tables[i];
+	}
+	return NULL;
+}
 
 /*
  * Who changes a row by hand: the roles, and no principal, for the row may be
@@ -526,18 +649,82 @@ get_roles(KsActor *actor)
 	actor->source = KS_SOURCE_ANONYMOUS;
 }
 
-/* What the verb itself says. */
+static bool
+has_detail(const KsDetail *detail, const char *key)
+{
+	for (int i = 0; i < detail->n; i++)
+	{
+		if (strcmp(detail->pairs[i].key, key) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* What the verb itself says, unless the row says something under the same
+ * key. */
 static void
 add_detail_of(const KsVerb *verb, KsDraft *draft)
 {
 	for (int i = 0; i < verb->detail.n; i++)
-		ks_detail_add_bytes(&draft->detail, verb->detail.pairs[i].key, verb->detail.pairs[i].value,
-							verb->detail.pairs[i].value_len);
+	{
+		const KsDetailPair *pair = &verb->detail.pairs[i];
+
+		if (!has_detail(&draft->detail, pair->key))
+			ks_detail_add_bytes(&draft->detail, pair->key, pair->value, pair->value_len);
+	}
 }
 
-/* Writes the entry of one row.  By hand means: by no function of the API. */
+/* The next rows of some; returns how many. */
+static int
+add_rows(KsDraft *draft, const KsRowItem *rows, int n)
+{
+	n = Min(n, ROWS_OF_ENTRY);
+	if (n > 0)
+		ks_detail_add(&draft->detail, KS_ROWS_KEY, ks_row_encode(rows, n));
+	return n;
+}
+
+/* Rows that a verb has changed, each once: what it was first, and is last. */
 static void
-write_row(const AuditedTable *table, const Row *row)
+collect_item(KsVerb *verb, const AuditedTable *table, const Row *row)
+{
+	const KsRowTable *rows = ks_row_table(table->name);
+	KsRowItem	item;
+
+	if (rows == NULL)
+		return;
+	ks_row_change(rows, row->desc, row->old, row->new, &item);
+
+	/* Of many keys each is changed once. */
+	for (int i = 0; i < verb->n_rows && table->of_credential; i++)
+	{
+		if (verb->rows[i].table != item.table || memcmp(verb->rows[i].key, item.key, KS_ROW_KEY_LEN) != 0)
+			continue;
+		memcpy(verb->rows[i].after, item.after, KS_DIGEST_LEN);
+		return;
+	}
+	/* The room is doubled. */
+	if (verb->rows == NULL)
+		verb->rows = MemoryContextAlloc(TopTransactionContext, sizeof(KsRowItem));
+	else if ((verb->n_rows & (verb->n_rows - 1)) == 0)
+		verb->rows = repalloc(verb->rows, 2 * verb->n_rows * sizeof(KsRowItem));
+	verb->rows[verb->n_rows++] = item;
+}
+
+/* What has been collected is written. */
+static void
+forget_items(KsVerb *verb)
+{
+	if (verb->rows != NULL)
+		pfree(verb->rows);
+	verb->rows = NULL;
+	verb->n_rows = 0;
+}
+
+/* One entry of a row, with the rows from number 0 on.  By hand means: by no
+ * function of the API.  Returns how many rows it has. */
+static int
+write_entry(const AuditedTable *table, const Row *row, const KsRowItem *rows, int n)
 {
 	KsVerb	   *verb = ks_verb_current();
 	KsDraft		draft;
@@ -547,6 +734,7 @@ write_row(const AuditedTable *table, const Row *row)
 	initStringInfo(&columns);
 	get_roles(&roles);
 	ks_draft_begin(&draft, 0, verb != NULL && verb->entered ? &verb->call.actor : &roles);
+	n = add_rows(&draft, rows, n);
 	table->about(row, &draft);
 	add_columns(row, verb == NULL, &columns);
 	ks_detail_add(&draft.detail, "changed", columns.data);
@@ -564,6 +752,82 @@ write_row(const AuditedTable *table, const Row *row)
 	}
 	ks_draft_finish(&draft);
 	ks_change_write(&draft.event, false);
+	return n;
+}
+
+/* Writes the entry of a row, and of what its verb has collected. */
+static void
+write_row(const AuditedTable *table, const Row *row)
+{
+	KsVerb		none = {.rows = NULL};
+	KsVerb	   *verb = ks_verb_current();
+	int			written;
+
+	if (verb == NULL || verb->changing)
+		verb = &none;
+	collect_item(verb, table, row);
+	written = write_entry(table, row, verb->rows, verb->n_rows);
+	while (written < verb->n_rows)
+		written += write_entry(table, row, verb->rows + written, verb->n_rows - written);
+	forget_items(verb);
+}
+
+/* A row that gets another key is gone under the old one. */
+static bool
+is_moved(const AuditedTable *table, const Row *row)
+{
+	const KsRowTable *rows = ks_row_table(table->name);
+	uint8		old_key[KS_ROW_KEY_LEN];
+	uint8		new_key[KS_ROW_KEY_LEN];
+
+	if (rows == NULL || row->old == NULL || row->new == NULL)
+		return false;
+	ks_row_key(rows, row->desc, row->old, old_key);
+	ks_row_key(rows, row->desc, row->new, new_key);
+	return memcmp(old_key, new_key, KS_ROW_KEY_LEN) != 0;
+}
+
+static void
+write_moved_row(const AuditedTable *table, const Row *row)
+{
+	Row			gone = {.desc = row->desc, .old = row->old, .is = row->old};
+	Row			come = {.desc = row->desc, .new = row->new, .is = row->new};
+
+	write_row(table, &gone);
+	write_row(table, &come);
+}
+
+
+/*-------------------------------------------------------------------------
+ * API keys
+ *-------------------------------------------------------------------------
+ */
+
+/* The row of a new key waits for that of its secret, which refers to it. */
+static void
+hold_key(KsVerb *verb, const Row *row)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+
+	verb->held_desc = CreateTupleDescCopy(row->desc);
+	verb->held = heap_copytuple(row->new);
+	MemoryContextSwitchTo(old);
+}
+
+/* The entry of its key says it. */
+static void
+collect_secret(KsVerb *verb, const AuditedTable *table, const Row *row)
+{
+	Row			key = {.desc = verb->held_desc, .new = verb->held, .is = verb->held};
+
+	collect_item(verb, table, row);
+	if (verb->held == NULL)
+		return;
+	write_row(find_table("api_keys"), &key);
+	heap_freetuple(verb->held);
+	FreeTupleDesc(verb->held_desc);
+	verb->held = NULL;
+	verb->held_desc = NULL;
 }
 
 
@@ -580,12 +844,14 @@ ks_change_begin(KsVerb *verb)
 	initStringInfo(&verb->columns);
 	verb->n_digests = 0;
 	verb->digests = palloc(sizeof(KsVersionDigest));
+	forget_items(verb);
 }
 
 static void
 collect_row(KsVerb *verb, const AuditedTable *table, const Row *row)
 {
 	verb->changed = true;
+	collect_item(verb, table, row);
 	if (table->about == about_credential)
 		add_columns(row, false, &verb->columns);
 	else if (table->about == about_ciphertext && row->new != NULL)
@@ -599,7 +865,7 @@ void
 ks_change_row(TriggerData *data)
 {
 	const char *name = RelationGetRelationName(data->tg_relation);
-	const AuditedTable *table = NULL;
+	const AuditedTable *table = find_table(name);
 	KsVerb	   *verb = ks_verb_current();
 	Row			row = {.desc = RelationGetDescr(data->tg_relation)};
 
@@ -607,11 +873,6 @@ ks_change_row(TriggerData *data)
 		ks_error_not_preloaded();
 	if (!ks_change_log_on())
 		return;
-	for (size_t i = 0; i < lengthof(tables) && table == NULL; i++)
-	{
-		if (strcmp(tables[i].name, name) == 0)
-			table = &tables[i];
-	}
 	if (table == NULL)
 		elog(ERROR, "this table is not audited by this trigger");
 
@@ -624,25 +885,34 @@ ks_change_row(TriggerData *data)
 	else if (TRIGGER_FIRED_BY_UPDATE(data->tg_event))
 		row.is = row.new = data->tg_newtuple;
 
-	if (table->of_credential && verb != NULL && verb->changing)
+	if ((table->of_credential || table->about == about_key) && verb != NULL && verb->changing)
 		collect_row(verb, table, &row);
 	else if (table->about == about_key_secret && verb != NULL)
-		return;					/* the entry of its key says it */
+		collect_secret(verb, table, &row);
+	else if (table->about == about_api_key && verb != NULL && row.old == NULL)
+		hold_key(verb, &row);
+	else if (is_moved(table, &row))
+		write_moved_row(table, &row);
 	else
 		write_row(table, &row);
 }
 
 /*
  * One entry of a verb, with the digests from number *next on: that of its
- * version as the entry's digest, others in the detail.
+ * version as the entry's digest, others in the detail.  And with the rows from
+ * number *next_row on.
  */
 static void
-write_verb(KsVerb *verb, const KsCredential *credential, int32 version, int *next)
+write_verb(KsVerb *verb, const KsCredential *credential, int32 version, int *next, int *next_row)
 {
 	KsDraft		draft;
 	int			first = *next;
+	bool		further = *next > 0 || *next_row > 0;
 
-	ks_draft_begin(&draft, verb->action, &verb->call.actor);
+	/* Each number of a version is made once: further entries are an update. */
+	ks_draft_begin(&draft, further && ks_action_makes_version(verb->action) ?
+				   KS_ACTION_CREDENTIAL_UPDATE : verb->action, &verb->call.actor);
+	*next_row += add_rows(&draft, verb->rows + *next_row, verb->n_rows - *next_row);
 	ks_draft_credential(&draft, credential);
 	draft.event.version = version;
 	for (; *next < verb->n_digests && *next - first < DIGESTS_OF_ENTRY; (*next)++)
@@ -667,20 +937,50 @@ write_verb(KsVerb *verb, const KsCredential *credential, int32 version, int *nex
 	ks_change_write(&draft.event, false);
 }
 
+/* Ends what ks_change_begin() began. */
+static void
+forget_changes(KsVerb *verb)
+{
+	verb->detail.n = 0;
+	verb->detail.len = 0;
+	pfree(verb->columns.data);
+	pfree(verb->digests);
+}
+
 void
 ks_change_end(KsVerb *verb, const KsCredential *credential, int32 version)
 {
 	int			next = 0;
+	int			next_row = 0;
 
 	verb->changing = false;
 	if (verb->changed)
 	{
 		do
-			write_verb(verb, credential, version, &next);
-		while (next < verb->n_digests);
+			write_verb(verb, credential, version, &next, &next_row);
+		while (next < verb->n_digests || next_row < verb->n_rows);
 	}
-	verb->detail.n = 0;
-	verb->detail.len = 0;
-	pfree(verb->columns.data);
-	pfree(verb->digests);
+	forget_items(verb);
+	forget_changes(verb);
+}
+
+void
+ks_change_end_summary(KsVerb *verb)
+{
+	KsDraft		draft;
+	int			next_row = 0;
+
+	verb->changing = false;
+	while (verb->changed && next_row < verb->n_rows)
+	{
+		ks_draft_begin(&draft, verb->action, &verb->call.actor);
+		memcpy(draft.event.workspace, verb->workspace, KS_ID_LEN);
+		next_row += add_rows(&draft, verb->rows + next_row, verb->n_rows - next_row);
+		add_detail_of(verb, &draft);
+		ks_draft_why(&draft, verb->reason, verb->context);
+		ks_draft_finish(&draft);
+		ks_change_write(&draft.event, false);
+	}
+	forget_items(verb);
+	forget_changes(verb);
 }

@@ -35,6 +35,8 @@
 /* A file descriptor of the worker is below this; see close_inherited(). */
 #define INHERITED_FD_MAX	65536
 
+#define LOOK_MS				100
+
 /* Two ends of a pipe, -1 where there is none. */
 typedef struct Pipe
 {
@@ -42,7 +44,11 @@ typedef struct Pipe
 	int			write_end;
 } Pipe;
 
-KS_NORETURN static void become_shell(const char *shell_text, int in, int out) KS_NORETURN_END;
+/* The commands of this process, for whoever ended and for the end. */
+static KsCommand *commands[KS_COMMANDS_MAX];
+static int	n_commands = 0;
+
+KS_NORETURN static void become_shell(const char *shell_text, char **environment, int in, int out) KS_NORETURN_END;
 
 
 /*-------------------------------------------------------------------------
@@ -67,7 +73,7 @@ close_inherited(void)
  * calls, and no exit() that would run the server's callbacks.
  */
 static void
-become_shell(const char *shell_text, int in, int out)
+become_shell(const char *shell_text, char **environment, int in, int out)
 {
 	int			null = open("/dev/null", O_RDWR);
 	sigset_t	none;
@@ -83,7 +89,7 @@ become_shell(const char *shell_text, int in, int out)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 
-	execl("/bin/sh", "sh", "-c", shell_text, (char *) NULL);
+	execle("/bin/sh", "sh", "-c", shell_text, (char *) NULL, environment);
 	_exit(127);
 }
 
@@ -135,10 +141,36 @@ fill_input(Pipe *ends, const void *input, size_t len)
 }
 
 /*
+ * Our environment and what a command gets besides; palloc'd, as nothing can be
+ * allocated in the child.
+ */
+static char **
+make_environment(const char *const *more)
+{
+	int			n = 0;
+	char	  **all;
+
+	if (more == NULL)
+		return environ;
+	while (environ[n] != NULL)
+		n++;
+	for (int i = 0; more[i] != NULL; i++)
+		n++;
+	all = palloc((n + 1) * sizeof(char *));
+	n = 0;
+	for (; environ[n] != NULL; n++)
+		all[n] = environ[n];
+	for (; *more != NULL; more++)
+		all[n++] = unconstify(char *, *more);
+	all[n] = NULL;
+	return all;
+}
+
+/*
  * Forks with all signals blocked: a handler of ours must not run in the child.
  */
 static pid_t
-fork_shell(const char *shell_text, int in, int out)
+fork_shell(const char *shell_text, char **environment, int in, int out)
 {
 	sigset_t	all;
 	sigset_t	before;
@@ -148,7 +180,7 @@ fork_shell(const char *shell_text, int in, int out)
 	sigprocmask(SIG_SETMASK, &all, &before);
 	pid = fork();
 	if (pid == 0)
-		become_shell(shell_text, in, out);
+		become_shell(shell_text, environment, in, out);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	return pid;
 }
@@ -158,6 +190,7 @@ ks_command_start(KsCommand *command, const char *shell_text, const void *input, 
 {
 	Pipe		in = {-1, -1};
 	Pipe		out = {-1, -1};
+	char	  **environment = make_environment(command->environment);
 	const char *problem = NULL;
 	pid_t		pid = -1;
 
@@ -167,7 +200,7 @@ ks_command_start(KsCommand *command, const char *shell_text, const void *input, 
 		problem = "could not be started: no pipe";
 	else
 	{
-		pid = fork_shell(shell_text, in.read_end, out.write_end);
+		pid = fork_shell(shell_text, environment, in.read_end, out.write_end);
 		if (pid < 0)
 			problem = "could not be started: no process";
 	}
@@ -198,17 +231,19 @@ ks_command_start(KsCommand *command, const char *shell_text, const void *input, 
  * one that it gave up may come in late.
  */
 static void
-reap_children(KsCommand *command)
+reap_children(void)
 {
 	pid_t		pid;
 	int			status;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
 	{
-		if (pid == command->pid)
+		for (int i = 0; i < n_commands; i++)
 		{
-			command->exited = true;
-			command->status = status;
+			if (pid != commands[i]->pid)
+				continue;
+			commands[i]->exited = true;
+			commands[i]->status = status;
 		}
 	}
 }
@@ -241,7 +276,7 @@ read_output(KsCommand *command)
 bool
 ks_command_watch(KsCommand *command)
 {
-	reap_children(command);
+	reap_children();
 	if (command->pid == 0)
 		return false;
 
@@ -293,6 +328,27 @@ ks_command_wait(const KsCommand *command, TimestampTz until)
 	return (happened & WL_LATCH_SET) != 0;
 }
 
+/*
+ * The end of a command sets the latch.  What it prints before need not be
+ * taken at once, unless it prints more than a pipe takes: for that there is
+ * LOOK_MS.
+ */
+bool
+ks_command_wait_all(TimestampTz until)
+{
+	static const KsCommand none = KS_COMMAND_NONE;
+
+	for (int i = 0; i < n_commands; i++)
+	{
+		if (commands[i]->pid == 0)
+			continue;
+		until = Min(until, commands[i]->deadline);
+		if (commands[i]->fd >= 0)
+			until = Min(until, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), LOOK_MS));
+	}
+	return ks_command_wait(&none, until);
+}
+
 
 /*-------------------------------------------------------------------------
  * Ending
@@ -319,9 +375,10 @@ ks_command_kill(KsCommand *command)
 }
 
 static void
-kill_at_exit(int code pg_attribute_unused(), Datum arg)
+kill_at_exit(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 {
-	ks_command_kill((KsCommand *) DatumGetPointer(arg));
+	for (int i = 0; i < n_commands; i++)
+		ks_command_kill(commands[i]);
 }
 
 static void
@@ -337,6 +394,11 @@ child_exited(SIGNAL_ARGS)
 void
 ks_command_init(KsCommand *command)
 {
-	pqsignal(SIGCHLD, child_exited);
-	before_shmem_exit(kill_at_exit, PointerGetDatum(command));
+	Assert(n_commands < KS_COMMANDS_MAX);
+	if (n_commands == 0)
+	{
+		pqsignal(SIGCHLD, child_exited);
+		before_shmem_exit(kill_at_exit, (Datum) 0);
+	}
+	commands[n_commands++] = command;
 }

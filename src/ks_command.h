@@ -5,7 +5,8 @@
  *
  * The worker starts it, waits on its latch (ks_command_wait), looks
  * (ks_command_watch) until it is over, and asks what went wrong
- * (ks_command_problem).  A process runs one command at a time.
+ * (ks_command_problem).  A process may run several, each in a KsCommand of its
+ * own, up to KS_COMMANDS_MAX.
  *
  *-------------------------------------------------------------------------
  */
@@ -19,6 +20,9 @@
 /* Bytes for the standard input: what every pipe takes at once. */
 #define KS_COMMAND_STDIN_MAX	4096
 
+/* Commands in one process. */
+#define KS_COMMANDS_MAX			16
+
 typedef struct KsCommand
 {
 	pid_t		pid;			/* also its process group; 0: none runs */
@@ -27,6 +31,8 @@ typedef struct KsCommand
 	size_t		output_max;		/* bytes that it may print; output has room
 								 * for one more */
 	size_t		output_len;		/* output_max + 1: it printed more */
+	const char *const *environment; /* "NAME=value" besides our own, ended by
+									 * NULL; NULL: none.  No secrets. */
 	int			timeout;		/* seconds */
 	TimestampTz deadline;
 	bool		exited;
@@ -43,7 +49,8 @@ typedef struct KsCommand
 extern void ks_command_init(KsCommand *command);
 
 /*
- * Starts a command.  output, output_max and timeout are set by the caller;
+ * Starts a command.  output, output_max, environment and timeout are set by
+ * the caller;
  * input (NULL for none) is its standard input, at most KS_COMMAND_STDIN_MAX
  * bytes.  Returns why it could not be started, a constant, or NULL.
  */
@@ -70,5 +77,8 @@ extern void ks_command_kill(KsCommand *command);
  * DT_NOEND is for ever.  Returns whether the latch was set.
  */
 extern bool ks_command_wait(const KsCommand *command, TimestampTz until);
+
+/* The same for all commands of this process. */
+extern bool ks_command_wait_all(TimestampTz until);
 
 #endif							/* KS_COMMAND_H */

@@ -11,10 +11,12 @@
  *	- a failure is noted, and libcrypto's error queue emptied, before the
  *	  function returns: the server's TLS code reads the same queue;
  *	- between calls the contexts that live as long as the process hold nothing
- *	  of what went through them: no key but an all-zero one, no digest.
+ *	  of what went through them: no key but an all-zero one, no digest.  Those
+ *	  of a KsAead hold its key, and that of the last message, which follows
+ *	  from it, until it is cleared.
  *
- * The functions are not reentrant: those contexts, and the schedule within a
- * KsAead, serve one call at a time.  A backend has one thread, and no signal
+ * The functions are not reentrant: those contexts, and those within a KsAead,
+ * serve one call at a time.  A backend has one thread, and no signal
  * handler may come here.
  *
  *-------------------------------------------------------------------------
@@ -28,6 +30,7 @@
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/pem.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
 #include <openssl/rand.h>
@@ -36,6 +39,9 @@
 
 #define AES_BLOCK_LEN		16
 #define XAES_PREFIX_LEN		12	/* bytes of the nonce that choose the key */
+#define LABEL_MESSAGE		'X' /* of a message's key, by XAES */
+#define LABEL_DERIVED		'K' /* of ks_aead_derive() */
+#define NONCES				64	/* are drawn together */
 
 /* The algorithms, fetched once per process and never given back. */
 static EVP_CIPHER *aes_256_ecb = NULL;
@@ -129,6 +135,7 @@ ks_aead_init(KsAead *aead, const uint8 key[KS_KEY_LEN])
 {
 	KsCryptoResult result = KS_CRYPTO_FAILED;
 	EVP_CIPHER_CTX *schedule;
+	EVP_CIPHER_CTX *message = NULL;
 	uint8		l[AES_BLOCK_LEN] = {0};
 	int			n;
 	uint8		carry;
@@ -141,6 +148,10 @@ ks_aead_init(KsAead *aead, const uint8 key[KS_KEY_LEN])
 	if (EVP_EncryptInit_ex2(schedule, aes_256_ecb, key, NULL, NULL) <= 0 ||
 		EVP_CIPHER_CTX_set_padding(schedule, 0) <= 0)
 		goto done;
+	message = EVP_CIPHER_CTX_new();
+	if (message == NULL ||
+		EVP_CipherInit_ex2(message, aes_256_gcm, NULL, NULL, 1, NULL) <= 0)
+		goto done;
 
 	/* L = AES(0), in place; K1 = L doubled in GF(2^128). */
 	if (EVP_EncryptUpdate(schedule, l, &n, l, sizeof(l)) <= 0 || n != (int) sizeof(l))
@@ -152,13 +163,15 @@ ks_aead_init(KsAead *aead, const uint8 key[KS_KEY_LEN])
 	aead->k1[AES_BLOCK_LEN - 1] = (uint8) ((l[AES_BLOCK_LEN - 1] << 1) ^ (0x87 * carry));
 
 	aead->schedule = schedule;
-	schedule = NULL;
+	aead->message = message;
+	schedule = message = NULL;
 	result = KS_CRYPTO_OK;
 
 done:
 	if (result != KS_CRYPTO_OK)
 		note_failure("could not prepare a key");
 	EVP_CIPHER_CTX_free(schedule);
+	EVP_CIPHER_CTX_free(message);
 	ks_wipe(l, sizeof(l));
 	return result;
 }
@@ -169,27 +182,28 @@ done:
 void
 ks_aead_clear(KsAead *aead)
 {
-	/* libcrypto wipes the expanded key when it frees the context */
+	/* libcrypto wipes the expanded keys when it frees the contexts */
 	EVP_CIPHER_CTX_free(aead->schedule);
+	EVP_CIPHER_CTX_free(aead->message);
 	ks_wipe(aead, sizeof(*aead));
 }
 
 /*
- * The key of one message: two blocks of the counter-mode KDF of NIST SP
- * 800-108r1 over CMAC, as c2sp.org/XAES-256-GCM writes it out.  The caller
- * wipes it.
+ * Two blocks of the counter-mode KDF of NIST SP 800-108r1 over CMAC, as
+ * c2sp.org/XAES-256-GCM writes it out: the label is one letter, the context
+ * XAES_PREFIX_LEN bytes.  The caller wipes the key.
  */
 static bool
-derive_message_key(const KsAead *aead, const uint8 *nonce, uint8 key[KS_KEY_LEN])
+derive_key(const KsAead *aead, char label, const void *kdf_context, uint8 key[KS_KEY_LEN])
 {
-	uint8		m[2 * AES_BLOCK_LEN] = {0x00, 0x01, 'X', 0x00};
+	uint8		m[2 * AES_BLOCK_LEN] = {0x00, 0x01, (uint8) label, 0x00};
 	int			n = 0;
 	bool		ok;
 
 	if (aead->schedule == NULL)
 		return false;
 
-	memcpy(m + 4, nonce, XAES_PREFIX_LEN);
+	memcpy(m + 4, kdf_context, XAES_PREFIX_LEN);
 	memcpy(m + AES_BLOCK_LEN, m, AES_BLOCK_LEN);
 	m[AES_BLOCK_LEN + 1] = 0x02;
 	for (int i = 0; i < AES_BLOCK_LEN; i++)
@@ -203,25 +217,30 @@ derive_message_key(const KsAead *aead, const uint8 *nonce, uint8 key[KS_KEY_LEN]
 	return ok;
 }
 
+KsCryptoResult
+ks_aead_derive(const KsAead *aead, const char label[KS_LABEL_LEN], uint8 derived[KS_KEY_LEN])
+{
+	if (derive_key(aead, LABEL_DERIVED, label, derived))
+		return KS_CRYPTO_OK;
+	note_failure("could not derive a key");
+	ks_wipe(derived, KS_KEY_LEN);
+	return KS_CRYPTO_FAILED;
+}
+
 /*
- * A context ready for one message, or NULL.  A new one each time: freeing it,
- * which wipes the message's key, costs less than overwriting that key with
- * another in a context that is kept.
+ * The key's context, ready for one message, or NULL.  The same one for all its
+ * messages, with the cipher that it has: making one takes as long as a short
+ * message.
  */
 static EVP_CIPHER_CTX *
 begin_gcm(const KsAead *aead, const uint8 nonce[KS_NONCE_LEN], bool encrypt)
 {
-	EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
+	EVP_CIPHER_CTX *context = aead->message;
 	uint8		key[KS_KEY_LEN];
 
-	if (context != NULL &&
-		(!derive_message_key(aead, nonce, key) ||
-		 EVP_CipherInit_ex2(context, aes_256_gcm, key, nonce + XAES_PREFIX_LEN,
-							encrypt, NULL) <= 0))
-	{
-		EVP_CIPHER_CTX_free(context);
+	if (!derive_key(aead, LABEL_MESSAGE, nonce, key) ||
+		EVP_CipherInit_ex2(context, NULL, key, nonce + XAES_PREFIX_LEN, encrypt, NULL) <= 0)
 		context = NULL;
-	}
 	ks_wipe(key, sizeof(key));
 	return context;
 }
@@ -260,7 +279,6 @@ ks_aead_seal(const KsAead *aead, const uint8 nonce[KS_NONCE_LEN],
 done:
 	if (result != KS_CRYPTO_OK)
 		note_failure("could not encrypt");
-	EVP_CIPHER_CTX_free(context);
 	return result;
 }
 
@@ -316,7 +334,6 @@ done:
 		ERR_clear_error();
 	if (result != KS_CRYPTO_OK)
 		ks_wipe(out, len);
-	EVP_CIPHER_CTX_free(context);
 	return result;
 }
 
@@ -512,26 +529,28 @@ done:
 }
 
 /*
- * HKDF-SHA-256 of key, without salt, with label as "info": 32 bytes, which
- * the caller wipes.
+ * HKDF-SHA-256 (RFC 5869) of key; salt and info may be of length 0, as RFC
+ * 5869 has it.
  */
 KsCryptoResult
-ks_derive_key(const uint8 key[KS_KEY_LEN], const char *label,
-			  uint8 derived[KS_KEY_LEN])
+ks_hkdf_sha256(const KsBytes *key, const KsBytes *salt, const KsBytes *info, uint8 *derived, size_t len)
 {
 	KsCryptoResult result = KS_CRYPTO_FAILED;
 	EVP_KDF_CTX *context;
 	char		digest[] = "SHA256";
-	OSSL_PARAM	params[] = {
-		OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0),
-		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, (void *) key, KS_KEY_LEN),
-		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, (void *) label, strlen(label)),
-		OSSL_PARAM_construct_end()
-	};
+	OSSL_PARAM	params[5];
+	int			n = 0;
+
+	params[n++] = OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0);
+	params[n++] = OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, (void *) key->data, key->len);
+	if (salt->len > 0)
+		params[n++] = OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SALT, (void *) salt->data, salt->len);
+	params[n++] = OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, (void *) info->data, info->len);
+	params[n] = OSSL_PARAM_construct_end();
 
 	context = EVP_KDF_CTX_new(hkdf);
 	if (context == NULL ||
-		EVP_KDF_derive(context, derived, KS_KEY_LEN, params) <= 0)
+		EVP_KDF_derive(context, derived, len, params) <= 0)
 		goto done;
 	result = KS_CRYPTO_OK;
 
@@ -539,10 +558,125 @@ done:
 	if (result != KS_CRYPTO_OK)
 	{
 		note_failure("could not derive a key");
-		ks_wipe(derived, KS_KEY_LEN);
+		ks_wipe(derived, len);
 	}
 	/* libcrypto wipes its copy of the key when it frees the context */
 	EVP_KDF_CTX_free(context);
+	return result;
+}
+
+/*
+ * HKDF-SHA-256 of key, without salt, with label as "info": 32 bytes, which
+ * the caller wipes.
+ */
+KsCryptoResult
+ks_derive_key(const uint8 key[KS_KEY_LEN], const char *label,
+			  uint8 derived[KS_KEY_LEN])
+{
+	KsBytes		input = {key, KS_KEY_LEN};
+	KsBytes		salt = {NULL, 0};
+	KsBytes		info = {label, strlen(label)};
+
+	return ks_hkdf_sha256(&input, &salt, &info, derived, KS_KEY_LEN);
+}
+
+/*
+ * The public key that belongs to a private one (RFC 7748, section 6.1).
+ */
+KsCryptoResult
+ks_x25519_public(const uint8 private_key[KS_X25519_LEN], uint8 public_key[KS_X25519_LEN])
+{
+	KsCryptoResult result = KS_CRYPTO_FAILED;
+	EVP_PKEY   *key = EVP_PKEY_new_raw_private_key_ex(NULL, "X25519", NULL, private_key, KS_X25519_LEN);
+	size_t		n = KS_X25519_LEN;
+
+	if (key != NULL &&
+		EVP_PKEY_get_raw_public_key(key, public_key, &n) > 0 && n == KS_X25519_LEN)
+		result = KS_CRYPTO_OK;
+	else
+		note_failure("could not compute a public key");
+	/* libcrypto wipes its copy of the private key when it frees the key */
+	EVP_PKEY_free(key);
+	return result;
+}
+
+/*
+ * The secret that two keys share (RFC 7748, section 6.1).  That libcrypto
+ * derives none is a matter of the other's key: it refuses zeros.
+ */
+KsCryptoResult
+ks_x25519_shared(const uint8 private_key[KS_X25519_LEN], const uint8 public_key[KS_X25519_LEN],
+				 uint8 shared[KS_X25519_LEN])
+{
+	KsCryptoResult result = KS_CRYPTO_FAILED;
+	EVP_PKEY   *own = EVP_PKEY_new_raw_private_key_ex(NULL, "X25519", NULL, private_key, KS_X25519_LEN);
+	EVP_PKEY   *peer = EVP_PKEY_new_raw_public_key_ex(NULL, "X25519", NULL, public_key, KS_X25519_LEN);
+	EVP_PKEY_CTX *context = NULL;
+	size_t		n = KS_X25519_LEN;
+
+	if (own == NULL || peer == NULL)
+		goto done;
+	context = EVP_PKEY_CTX_new_from_pkey(NULL, own, NULL);
+	if (context == NULL || EVP_PKEY_derive_init(context) <= 0 ||
+		EVP_PKEY_derive_set_peer(context, peer) <= 0)
+		goto done;
+	if (EVP_PKEY_derive(context, shared, &n) > 0 && n == KS_X25519_LEN)
+		result = KS_CRYPTO_OK;
+	else
+		result = KS_CRYPTO_FORGED;
+
+done:
+	if (result == KS_CRYPTO_FAILED)
+		note_failure("could not derive a shared secret");
+	else if (result == KS_CRYPTO_FORGED)
+		ERR_clear_error();
+	if (result != KS_CRYPTO_OK)
+		ks_wipe(shared, KS_X25519_LEN);
+	EVP_PKEY_CTX_free(context);
+	EVP_PKEY_free(peer);
+	EVP_PKEY_free(own);
+	return result;
+}
+
+/* Instead of the question at the terminal: there is no passphrase. */
+static int
+no_passphrase(char *buf, int size, int writing, void *arg)
+{
+	(void) buf;
+	(void) size;
+	(void) writing;
+	(void) arg;
+	return -1;
+}
+
+/*
+ * Reads a PEM text (RFC 7468, PKCS #8) with an X25519 key (RFC 8410).
+ */
+KsCryptoResult
+ks_x25519_from_pem(const char *pem, size_t len, uint8 private_key[KS_X25519_LEN])
+{
+	KsCryptoResult result = KS_CRYPTO_FORGED;
+	EVP_PKEY   *key = NULL;
+	BIO		   *bio;
+	size_t		n = KS_X25519_LEN;
+
+	if (len > INT_MAX)
+		return KS_CRYPTO_TOO_LONG;
+	bio = BIO_new_mem_buf(pem, (int) len);
+	if (bio == NULL)
+	{
+		note_failure("could not read a key");
+		return KS_CRYPTO_FAILED;
+	}
+	key = PEM_read_bio_PrivateKey_ex(bio, NULL, no_passphrase, NULL, NULL, NULL);
+	if (key != NULL && EVP_PKEY_is_a(key, "X25519") &&
+		EVP_PKEY_get_raw_private_key(key, private_key, &n) > 0 && n == KS_X25519_LEN)
+		result = KS_CRYPTO_OK;
+	else
+		ks_wipe(private_key, KS_X25519_LEN);
+	ERR_clear_error();
+	EVP_PKEY_free(key);
+	BIO_free(bio);
 	return result;
 }
 
@@ -560,6 +694,31 @@ ks_random(void *out, size_t n)
 		note_failure("could not get random bytes");
 		return KS_CRYPTO_FAILED;
 	}
+	return KS_CRYPTO_OK;
+}
+
+/*
+ * A nonce is shown, and used once.  Drawing 24 bytes takes as long as drawing
+ * a thousand, and longer than encrypting a short message.  No process that
+ * others are forked from draws any.
+ */
+KsCryptoResult
+ks_random_nonce(uint8 nonce[KS_NONCE_LEN])
+{
+	static uint8 stock[NONCES * KS_NONCE_LEN];
+	static int	left = 0;
+
+	if (left == 0)
+	{
+		if (RAND_bytes(stock, sizeof(stock)) <= 0)
+		{
+			note_failure("could not get random bytes");
+			return KS_CRYPTO_FAILED;
+		}
+		left = NONCES;
+	}
+	left--;
+	memcpy(nonce, stock + left * KS_NONCE_LEN, KS_NONCE_LEN);
 	return KS_CRYPTO_OK;
 }
 

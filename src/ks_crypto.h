@@ -38,8 +38,12 @@ typedef enum KsCryptoResult
 typedef struct KsAead
 {
 	void	   *schedule;		/* EVP_CIPHER_CTX for AES-256-ECB */
+	void	   *message;		/* EVP_CIPHER_CTX for AES-256-GCM: of one
+								 * message after another */
 	uint8		k1[16];
 } KsAead;
+
+#define KS_LABEL_LEN	12		/* of a key that is derived from a KsAead */
 
 /* A piece of input to a digest or MAC. */
 typedef struct KsBytes
@@ -74,6 +78,14 @@ extern KsCryptoResult ks_aead_open(const KsAead *aead, const uint8 nonce[KS_NONC
 								   const void *aad, size_t aad_len,
 								   const uint8 *sealed, size_t sealed_len, void *out);
 
+/*
+ * Another 32-byte key from the same key: the counter-mode KDF by which XAES
+ * derives keys of messages, under a label that XAES never uses.  The caller
+ * wipes it.
+ */
+extern KsCryptoResult ks_aead_derive(const KsAead *aead, const char label[KS_LABEL_LEN],
+									 uint8 derived[KS_KEY_LEN]);
+
 extern KsCryptoResult ks_sha256(const void *data, size_t len, uint8 digest[KS_DIGEST_LEN]);
 
 /* SHA-256 over the concatenation of the pieces. */
@@ -94,8 +106,30 @@ extern KsCryptoResult ks_hmac_sha256(const uint8 key[KS_KEY_LEN], const KsBytes 
 extern KsCryptoResult ks_derive_key(const uint8 key[KS_KEY_LEN], const char *label,
 									uint8 derived[KS_KEY_LEN]);
 
+/* HKDF-SHA-256 (RFC 5869): len bytes out, which the caller wipes. */
+extern KsCryptoResult ks_hkdf_sha256(const KsBytes *key, const KsBytes *salt, const KsBytes *info,
+									 uint8 *derived, size_t len);
+
+/*
+ * X25519 (RFC 7748).  shared is KS_CRYPTO_FORGED for a public key of low
+ * order, for which every private key gives zeros.  The caller wipes the shared
+ * secret.
+ */
+#define KS_X25519_LEN	32
+
+extern KsCryptoResult ks_x25519_public(const uint8 private_key[KS_X25519_LEN], uint8 public_key[KS_X25519_LEN]);
+extern KsCryptoResult ks_x25519_shared(const uint8 private_key[KS_X25519_LEN], const uint8 public_key[KS_X25519_LEN],
+									   uint8 shared[KS_X25519_LEN]);
+
+/* The private key of a PEM text that is not encrypted; KS_CRYPTO_FORGED when
+ * there is none, or one of another kind. */
+extern KsCryptoResult ks_x25519_from_pem(const char *pem, size_t len, uint8 private_key[KS_X25519_LEN]);
+
 /* n random bytes fit for keys. */
 extern KsCryptoResult ks_random(void *out, size_t n);
+
+/* A random nonce, from a stock that is drawn for many: nonces are no secrets. */
+extern KsCryptoResult ks_random_nonce(uint8 nonce[KS_NONCE_LEN]);
 
 /* A random (version 4) uuid, RFC 9562. */
 extern KsCryptoResult ks_random_uuid(uint8 uuid[KS_ID_LEN]);

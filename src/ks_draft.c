@@ -23,6 +23,8 @@
 #include "ks_request.h"
 #include "ks_text.h"
 
+#define OWN_NAME	"keystone"	/* actor of entries that nobody caused */
+
 /* An event always fits: its texts are names, but for the detail. */
 #define QUALIFIED_NAME_MAX	(2 * (2 * NAMEDATALEN + 2) + 1)
 
@@ -149,6 +151,14 @@ ks_draft_begin(KsDraft *draft, uint16 kind, const KsActor *actor)
 		ks_detail_add(&draft->detail, "key_creator", draft->creator);
 	}
 	add_request(&draft->detail);
+}
+
+void
+ks_draft_begin_own(KsDraft *draft, uint16 kind)
+{
+	ks_draft_begin(draft, kind, NULL);
+	strlcpy(draft->actor, OWN_NAME, sizeof(draft->actor));
+	strlcpy(draft->role, OWN_NAME, sizeof(draft->role));
 }
 
 void

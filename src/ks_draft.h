@@ -34,6 +34,9 @@ typedef struct KsDraft
 /* Begins an event of an actor (NULL: who calls now), outcome ok. */
 extern void ks_draft_begin(KsDraft *draft, uint16 kind, const KsActor *actor);
 
+/* The same for what nobody has caused: its actor is the log's own. */
+extern void ks_draft_begin_own(KsDraft *draft, uint16 kind);
+
 /* What it is about: workspace, object and owner, and in the detail the name,
  * environment, provider and owner. */
 extern void ks_draft_credential(KsDraft *draft, const KsCredential *credential);

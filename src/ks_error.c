@@ -103,12 +103,26 @@ ks_error_sealed(const char *log_reason)
  * The keys are gone for good, and all that they encrypted with them.
  */
 void
-ks_error_shredded(void)
+ks_error_shredded(const char *log_reason)
 {
 	ereport(ERROR,
 			(errcode(KS_ERRCODE_SEALED),
 			 errmsg("the workspace's keys were destroyed"),
+			 log_reason != NULL ? errdetail_log("%s", ks_escape_control(log_reason)) : 0,
 			 errhint("Its values cannot be recovered.")));
+}
+
+/*
+ * Withdrawn, or out of reach: only its customer knows.
+ */
+void
+ks_error_customer_key(const char *log_reason)
+{
+	ereport(ERROR,
+			(errcode(KS_ERRCODE_SEALED),
+			 errmsg("the customer's key is not available"),
+			 log_reason != NULL ? errdetail_log("%s", ks_escape_control(log_reason)) : 0,
+			 errhint("The owner of the workspace sees the state in keystone.kms_status.")));
 }
 
 /*
@@ -148,6 +162,38 @@ ks_error_conflict(int expected, int actual)
 			 errdetail("Expected version %d, but the current version is %d.",
 					   expected, actual),
 			 errhint("Read the current version and try again.")));
+}
+
+/*
+ * A rule of a policy is against it, whatever the caller does.
+ */
+void
+ks_error_policy(const char *detail, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg(KS_POLICY_DENIES),
+			 errdetail_internal("%s", detail),
+			 hint != NULL ? errhint("%s", hint) : 0));
+}
+
+/*
+ * Policy lets it through once something else was done, or at another time.
+ */
+void
+ks_error_precondition(const char *message, const char *detail, const char *hint)
+{
+	if (strcmp(message, KS_POLICY_DEFERS) == 0)
+		ereport(ERROR,
+				(errcode(KS_ERRCODE_PRECONDITION),
+				 errmsg("policy does not allow this at this time"),
+				 errdetail_internal("%s", detail),
+				 hint != NULL ? errhint("%s", hint) : 0));
+	ereport(ERROR,
+			(errcode(KS_ERRCODE_PRECONDITION),
+			 errmsg("policy requires more first"),
+			 errdetail_internal("%s", detail),
+			 hint != NULL ? errhint("%s", hint) : 0));
 }
 
 /* The last PT429: where an entry of it is made, only the error is known. */
@@ -409,6 +455,19 @@ ks_error_invalid(const char *parameter, const char *expected, const char *hint)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("parameter \"%s\" must be %s", parameter, expected),
 			 hint != NULL ? errhint("%s", hint) : 0));
+}
+
+/*
+ * One answer whatever is wrong with them: it must not say what else they are.
+ */
+void
+ks_error_no_envelope(const char *log_reason)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("parameter \"%s\" must be %s", "ciphertext",
+					"what was encrypted for this workspace and context"),
+			 errdetail_log("%s", log_reason)));
 }
 
 /*

@@ -22,6 +22,7 @@
 
 #define KS_ERRCODE_NOT_FOUND	MAKE_SQLSTATE('P','T','4','0','4')
 #define KS_ERRCODE_CONFLICT		MAKE_SQLSTATE('P','T','4','0','9')
+#define KS_ERRCODE_PRECONDITION MAKE_SQLSTATE('P','T','4','2','8')
 #define KS_ERRCODE_LIMITED		MAKE_SQLSTATE('P','T','4','2','9')
 /* What PostgREST takes an answer from, headers included: only PT429 is raised
  * so, over HTTP. */
@@ -45,8 +46,13 @@ KS_NORETURN extern void ks_error_not_found(const char *detail) KS_NORETURN_END;
 /* PT423: log_reason goes to the server log only. */
 KS_NORETURN extern void ks_error_sealed(const char *log_reason) KS_NORETURN_END;
 
-/* PT423: the keys of this workspace were destroyed. */
-KS_NORETURN extern void ks_error_shredded(void) KS_NORETURN_END;
+/* PT423: the keys of this workspace were destroyed.  log_reason (may be NULL)
+ * goes to the server log only. */
+KS_NORETURN extern void ks_error_shredded(const char *log_reason) KS_NORETURN_END;
+
+/* PT423: the key that the workspace's customer holds is not available;
+ * log_reason goes to the server log only. */
+KS_NORETURN extern void ks_error_customer_key(const char *log_reason) KS_NORETURN_END;
 
 /* PT423: a restored copy whose log was not accepted yet. */
 KS_NORETURN extern void ks_error_not_accepted(void) KS_NORETURN_END;
@@ -97,6 +103,19 @@ KS_NORETURN extern void ks_error_limited(const KsLimited *limited, bool over_htt
  * asked for.  Good until the next one. */
 extern const KsLimited *ks_error_take_limited(void);
 
+/* What policy says, as primary messages. */
+#define KS_POLICY_REQUIRES	"policy requires more first"
+#define KS_POLICY_DEFERS	"policy does not allow this at this time"
+#define KS_POLICY_DENIES	"denied by policy"
+
+/* 42501: detail, the reasons, is JSON; hint may be NULL. */
+KS_NORETURN extern void ks_error_policy(const char *detail, const char *hint) KS_NORETURN_END;
+
+/* PT428: message is one of the first two above, detail is JSON, hint may be
+ * NULL. */
+KS_NORETURN extern void ks_error_precondition(const char *message, const char *detail,
+											  const char *hint) KS_NORETURN_END;
+
 /* 23505: message is a constant phrase; detail (may be NULL) is for the caller. */
 KS_NORETURN extern void ks_error_duplicate(const char *what, const char *detail) KS_NORETURN_END;
 
@@ -111,6 +130,10 @@ KS_NORETURN extern void ks_error_null(const char *parameter) KS_NORETURN_END;
  * "must be ..."; hint may be NULL.  The value itself is never shown. */
 KS_NORETURN extern void ks_error_invalid(const char *parameter, const char *expected,
 										 const char *hint) KS_NORETURN_END;
+
+/* 22023: bytes that encrypt() of this workspace and context has not made.
+ * log_reason, what they are, goes to the server log only. */
+KS_NORETURN extern void ks_error_no_envelope(const char *log_reason) KS_NORETURN_END;
 
 /* 25006: the call needs to write, or to be recorded, and cannot here. */
 KS_NORETURN extern void ks_error_read_only(void) KS_NORETURN_END;

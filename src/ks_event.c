@@ -250,6 +250,17 @@ ks_event_put(const KsEvent *event, KsTicket *ticket)
 		raise_refusal(refusal);
 }
 
+bool
+ks_event_try_put(const KsEvent *event)
+{
+	uint8		packed[KS_EVENT_PACKED_MAX];
+	size_t		len = ks_event_pack(event, packed, sizeof(packed));
+	KsRing	   *ring = ks_slot_my_ring();
+	KsTicket	ticket;
+
+	return len > 0 && ring != NULL && try_put(ring, packed, len, share_of(event), &ticket) == REFUSED_NOT;
+}
+
 /*
  * Whether a ticket's event is durable.  Raises PT424 when it failed.  durable
  * is read before the generation: as long as that has not changed, no later

@@ -51,6 +51,10 @@ typedef struct KsTicket
  */
 extern void ks_event_put(const KsEvent *event, KsTicket *ticket);
 
+/* As ks_event_put() for what need not be waited for: false when it cannot be
+ * put at once. */
+extern bool ks_event_try_put(const KsEvent *event);
+
 /* Waits for a ticket, interruptibly.  PT424 past the deadline or when the
  * appender failed.  Afterwards everything put before it is durable, too. */
 extern KsVerdict ks_event_wait(const KsTicket *ticket);

@@ -32,6 +32,14 @@ bool		ks_trust_claims = false;
 char	   *ks_platform_service = NULL;
 int			ks_auth_failures_per_minute = 30;
 uint64		ks_role_lists_generation = 1;
+int			ks_key_max_age = 0;
+int			ks_key_max_encryptions = 0;
+char	   *ks_kms_command = NULL;
+int			ks_kms_timeout = 10;
+int			ks_kms_cache_ttl = 300;
+int			ks_kms_cache_size = 256;
+char	   *ks_import_key_file = NULL;
+int			ks_reconcile_interval = 3600;
 int			ks_limit_max_keys = 65536;
 int			ks_limit_workspace_share = 25;
 int			ks_limit_flush_interval = 1000;
@@ -53,6 +61,8 @@ int			ks_audit_checkpoint_interval = 1000;
 int			ks_audit_heartbeat = 300;
 int			ks_denials_per_minute = 60;
 int			ks_housekeeper_interval = 5000;
+char	   *ks_break_glass_roles = NULL;
+int			ks_break_glass_time = 900;
 
 /*
  * Accepts a list of role names.  Whether the roles exist is not known here:
@@ -477,6 +487,110 @@ define_audit_settings(void)
 }
 
 static void
+define_approval_settings(void)
+{
+	DefineCustomStringVariable( /* name */ "keystone.break_glass_roles",
+							    /* short_desc */ "Lists the roles of members that may approve their own calls in an emergency.",
+							    /* long_desc */ "Administrators can name owner, admin or both, separated by commas. "
+							   "With an empty list nobody calls break_glass().",
+							    /* valueAddr */ &ks_break_glass_roles,
+							    /* bootValue */ "",
+							    /* context */ PGC_SIGHUP,
+							    /* flags */ 0,
+							    /* hooks */ NULL, NULL, NULL);
+
+	DefineCustomIntVariable( /* name */ "keystone.break_glass_time",
+							 /* short_desc */ "Sets how long an emergency's approval can be used.",
+							 /* long_desc */ "Administrators can choose how soon what was opened by break_glass() "
+							"is closed again.",
+							 /* valueAddr */ &ks_break_glass_time,
+							 /* bootValue, minValue, maxValue */ 900, 10, 86400,
+							 /* context */ PGC_SIGHUP,
+							 /* flags */ GUC_UNIT_S,
+							 /* hooks */ NULL, NULL, NULL);
+}
+
+static void
+define_key_life_settings(void)
+{
+	DefineCustomIntVariable( /* name */ "keystone.key_max_age",
+							 /* short_desc */ "Sets the age in days at which a workspace's key is replaced by a new version.",
+							 /* long_desc */ "Administrators can choose how long one key encrypts; 0 is for ever. "
+							"What it has encrypted is encrypted again in the background.",
+							 /* valueAddr */ &ks_key_max_age,
+							 /* bootValue, minValue, maxValue */ 0, 0, 36500,
+							 /* context */ PGC_SIGHUP,
+							 /* flags */ 0,
+							 /* hooks */ NULL, NULL, NULL);
+
+	DefineCustomIntVariable( /* name */ "keystone.key_max_encryptions",
+							 /* short_desc */ "Sets after how many million encryptions a workspace's key is replaced.",
+							 /* long_desc */ "Administrators can choose how much one key encrypts; 0 is without a limit.",
+							 /* valueAddr */ &ks_key_max_encryptions,
+							 /* bootValue, minValue, maxValue */ 0, 0, 1000000,
+							 /* context */ PGC_SIGHUP,
+							 /* flags */ 0,
+							 /* hooks */ NULL, NULL, NULL);
+
+	DefineCustomStringVariable( /* name */ "keystone.kms_command",
+							    /* short_desc */ "Sets the shell command that asks a customer's key management service.",
+							    /* long_desc */ "Administrators can let workspaces be locked by a key that their customer holds. The command "
+							   "gets what to wrap or unwrap on its standard input.",
+							    /* valueAddr */ &ks_kms_command,
+							    /* bootValue */ "",
+							    /* context */ PGC_SIGHUP,
+							    /* flags */ GUC_SUPERUSER_ONLY,
+							    /* hooks */ NULL, NULL, NULL);
+
+	DefineCustomIntVariable( /* name */ "keystone.kms_timeout",
+							 /* short_desc */ "Sets how long one call of keystone.kms_command may take.",
+							 /* long_desc */ "Administrators can choose how long a call of a key management service may last before it counts as failed.",
+							 /* valueAddr */ &ks_kms_timeout,
+							 /* bootValue, minValue, maxValue */ 10, 1, 300,
+							 /* context */ PGC_SIGHUP,
+							 /* flags */ GUC_UNIT_S,
+							 /* hooks */ NULL, NULL, NULL);
+
+	DefineCustomIntVariable( /* name */ "keystone.kms_cache_ttl",
+							 /* short_desc */ "Sets how long a key that a customer's key management service unwrapped is kept.",
+							 /* long_desc */ "Administrators can choose how soon a customer who withdraws a key is obeyed, at the latest.",
+							 /* valueAddr */ &ks_kms_cache_ttl,
+							 /* bootValue, minValue, maxValue */ 300, 0, 86400,
+							 /* context */ PGC_SIGHUP,
+							 /* flags */ GUC_UNIT_S,
+							 /* hooks */ NULL, NULL, NULL);
+
+	DefineCustomIntVariable( /* name */ "keystone.kms_cache_size",
+							 /* short_desc */ "Sets how many keys that customers hold are kept at the same time.",
+							 /* long_desc */ "Administrators can choose for how many workspaces with keys of their own customers there is "
+							"shared memory, of about 1 kB each.",
+							 /* valueAddr */ &ks_kms_cache_size,
+							 /* bootValue, minValue, maxValue */ 256, 16, 8192,
+							 /* context */ PGC_POSTMASTER,
+							 /* flags */ 0,
+							 /* hooks */ NULL, NULL, NULL);
+
+	DefineCustomStringVariable( /* name */ "keystone.import_key_file",
+							    /* short_desc */ "Sets the file with the private key that opens imported bundles.",
+							    /* long_desc */ "Administrators can move workspaces between servers: the file has the private X25519 key whose "
+							   "public key the bundle was made for.",
+							    /* valueAddr */ &ks_import_key_file,
+							    /* bootValue */ "",
+							    /* context */ PGC_SIGHUP,
+							    /* flags */ GUC_SUPERUSER_ONLY,
+							    /* hooks */ NULL, NULL, NULL);
+
+	DefineCustomIntVariable( /* name */ "keystone.reconcile_interval",
+							 /* short_desc */ "Sets how often all rows are compared with the audit log.",
+							 /* long_desc */ "Administrators can choose how soon a change of a row that bypassed the log is found; 0 is never.",
+							 /* valueAddr */ &ks_reconcile_interval,
+							 /* bootValue, minValue, maxValue */ 3600, 0, 604800,
+							 /* context */ PGC_SIGHUP,
+							 /* flags */ GUC_UNIT_S,
+							 /* hooks */ NULL, NULL, NULL);
+}
+
+static void
 define_limit_settings(void)
 {
 	DefineCustomIntVariable( /* name */ "keystone.limit_max_keys",
@@ -557,6 +671,8 @@ ks_guc_init(void)
 	define_vault_settings();
 	define_identity_settings();
 	define_jwt_settings();
+	define_key_life_settings();
+	define_approval_settings();
 	define_limit_settings();
 
 	/* A misspelt setting in the configuration is reported and dropped. */

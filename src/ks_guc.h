@@ -30,6 +30,15 @@ extern bool ks_trust_claims;
 extern char *ks_platform_service;	/* a principal's uuid, empty when unset */
 extern int	ks_auth_failures_per_minute;
 
+extern int	ks_key_max_age;		/* days, 0: no limit */
+extern int	ks_key_max_encryptions; /* millions, 0: no limit */
+extern char *ks_kms_command;	/* shell command, empty when unset */
+extern int	ks_kms_timeout;		/* seconds for one call of it */
+extern int	ks_kms_cache_ttl;	/* seconds */
+extern int	ks_kms_cache_size;	/* keys, and circuits */
+extern char *ks_import_key_file;	/* path, empty when unset */
+extern int	ks_reconcile_interval;	/* seconds, 0: never */
+
 extern int	ks_limit_max_keys;	/* entries of the table of limits */
 extern int	ks_limit_workspace_share;	/* per cent of it that one workspace
 										 * may take */
@@ -58,6 +67,8 @@ extern int	ks_audit_checkpoint_interval;	/* milliseconds */
 extern int	ks_audit_heartbeat; /* seconds */
 extern int	ks_denials_per_minute;
 extern int	ks_housekeeper_interval;	/* milliseconds */
+extern char *ks_break_glass_roles;
+extern int	ks_break_glass_time;	/* seconds */
 
 /* Defines the settings.  Call it once, from _PG_init(). */
 extern void ks_guc_init(void);

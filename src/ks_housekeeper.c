@@ -7,7 +7,8 @@
  * It publishes checkpoints outside the database, counts reveals and notes when
  * API keys were used, destroys what was deleted or offboarded long enough ago,
  * notes expiries and alerts in the audit log, gives back what was reserved of
- * quotas, and closes periods.  What must always hold:
+ * quotas, closes periods, escalates requests for approval and marks those whose
+ * time is over, and replaces keys whose time is over.  What must always hold:
  *
  *	- each piece of work is one short transaction, and what it remembers of its
  *	  progress is written in the same one; nothing is lost or done twice,
@@ -41,15 +42,19 @@
 #include "utils/uuid.h"
 #include "utils/wait_event.h"
 
+#include "ks_approval.h"
 #include "ks_audit.h"
 #include "ks_change.h"
 #include "ks_guc.h"
 #include "ks_housekeeper.h"
+#include "ks_keycare.h"
 #include "ks_keys.h"
+#include "ks_kms.h"
 #include "ks_limits.h"
 #include "ks_quota.h"
 #include "ks_session.h"
 #include "ks_signer.h"
+#include "ks_sweep.h"
 #include "ks_tenant.h"
 #include "ks_text.h"
 #include "ks_usage.h"
@@ -63,8 +68,6 @@
 #define QUOTA_BATCH			100 /* reservations, or periods */
 #define FAILURES_MAX		5	/* in a row */
 #define BACK_OFF_MAX		6	/* times that a delay is doubled */
-
-#define OWN_NAME			"keystone"	/* actor of entries that nobody caused */
 
 /* A checkpoint, and the text that is published. */
 typedef struct Checkpoint
@@ -495,21 +498,13 @@ destroy_all(KsVerb *verb, const KsCredential *credentials, int n)
 	}
 }
 
-/* Verbs of ours have no caller. */
-static void
-enter_verb(KsVerb *verb)
-{
-	ks_identity_actor(&verb->call.actor);
-	verb->entered = true;
-}
-
 static Datum
 destroy_deleted(FunctionCallInfo fcinfo pg_attribute_unused(), KsVerb *verb)
 {
 	KsCredential *credentials;
 	int			n = lock_deleted(&credentials);
 
-	enter_verb(verb);
+	ks_verb_enter_own(verb);
 	destroy_all(verb, credentials, n);
 	return BoolGetDatum(n == PURGE_BATCH);
 }
@@ -667,7 +662,7 @@ purge_workspaces(FunctionCallInfo fcinfo pg_attribute_unused(), KsVerb *verb)
 	int			n = find_offboarded(&workspaces);
 	int			left = PURGE_BATCH;
 
-	enter_verb(verb);
+	ks_verb_enter_own(verb);
 	for (int i = 0; i < n && left > 0; i++)
 		left -= purge_workspace(verb, workspaces[i], left);
 	return BoolGetDatum(left == 0);
@@ -723,15 +718,6 @@ mark_noticed(const KsCredential *credential)
 	ks_spi_end(&spi);
 }
 
-/* Begins an entry of what nobody has done: its actor is the log's own. */
-static void
-begin_own_draft(KsDraft *draft, KsAction action)
-{
-	ks_draft_begin(draft, action, NULL);
-	strlcpy(draft->actor, OWN_NAME, sizeof(draft->actor));
-	strlcpy(draft->role, OWN_NAME, sizeof(draft->role));
-}
-
 /* A time in ISO 8601, palloc'd. */
 static char *
 encode_time(TimestampTz time)
@@ -748,7 +734,7 @@ write_expiry(const KsCredential *credential)
 {
 	KsDraft		draft;
 
-	begin_own_draft(&draft, KS_ACTION_CREDENTIAL_EXPIRE);
+	ks_draft_begin_own(&draft, KS_ACTION_CREDENTIAL_EXPIRE);
 	ks_draft_credential(&draft, credential);
 	draft.event.version = credential->current_version;
 	ks_detail_add(&draft.detail, "expires_at", encode_time(credential->expires_at));
@@ -787,7 +773,7 @@ write_period(const KsClosedPeriod *period)
 {
 	KsDraft		draft;
 
-	begin_own_draft(&draft, KS_ACTION_PERIOD_CLOSE);
+	ks_draft_begin_own(&draft, KS_ACTION_PERIOD_CLOSE);
 	memcpy(draft.event.workspace, period->workspace, KS_ID_LEN);
 	memcpy(draft.event.object, period->workspace, KS_ID_LEN);
 	ks_detail_add(&draft.detail, "meter", period->meter);
@@ -813,6 +799,44 @@ close_periods(void)
 
 
 /*-------------------------------------------------------------------------
+ * Customers' keys that are not available
+ *-------------------------------------------------------------------------
+ */
+
+static KsKmsFailure kms_failure;
+static bool has_kms_failure;
+
+static bool
+note_kms_failure(void)
+{
+	KsDraft		draft;
+
+	has_kms_failure = ks_kms_next_failure(&kms_failure);
+	if (!has_kms_failure)
+		return false;
+	ks_draft_begin_own(&draft, KS_ACTION_KMS_FAIL);
+	memcpy(draft.event.workspace, kms_failure.workspace, KS_ID_LEN);
+	memcpy(draft.event.object, kms_failure.workspace, KS_ID_LEN);
+	draft.event.outcome = KS_OUTCOME_ERROR;
+	ks_detail_add(&draft.detail, "kms_uri", kms_failure.uri);
+	ks_detail_add(&draft.detail, "failures", psprintf("%d", kms_failure.failures));
+	ks_detail_add(&draft.detail, "since", encode_time(kms_failure.opened_at));
+	ks_detail_add(&draft.detail, "problem", psprintf("keystone.kms_command %s", kms_failure.problem));
+	ks_draft_finish(&draft);
+	ks_change_write(&draft.event, false);
+	return true;
+}
+
+/* After the commit: what was rolled back is noted again. */
+static void
+kms_failure_noted(void)
+{
+	if (has_kms_failure)
+		ks_kms_failure_noted(&kms_failure);
+}
+
+
+/*-------------------------------------------------------------------------
  * The process
  *-------------------------------------------------------------------------
  */
@@ -825,10 +849,18 @@ static Task tasks[] = {
 	{.activity = "noting expired credentials", .run = note_expiries},
 	{.activity = "saving limits", .run = ks_limits_flush, .committed = ks_limits_flushed,
 	.interval = &ks_limit_flush_interval},
+	{.activity = "noting failures of customers' keys", .run = note_kms_failure, .committed = kms_failure_noted},
 	{.activity = "releasing expired reservations", .run = release_reservations},
 	{.activity = "closing periods of quotas", .run = close_periods},
+	{.activity = "looking after requests for approval", .run = ks_approval_sweep},
+	{.activity = "counting encryptions", .run = ks_keycare_save_counts, .committed = ks_keycare_counts_saved},
+	{.activity = "replacing workspace keys", .run = ks_keycare_rotate},
+	{.activity = "encrypting values again", .run = ks_keycare_reencrypt},
+	{.activity = "dropping former wraps of keys", .run = ks_keycare_drop_former},
 	{.activity = "noting thresholds that were reached", .run = ks_usage_note_alerts,
 	.committed = ks_usage_alerts_noted},
+	{.activity = "comparing rows with the audit log", .run = ks_sweep, .committed = ks_sweep_committed,
+	.interval = &ks_sweep_pause},
 };
 
 static int

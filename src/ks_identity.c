@@ -51,6 +51,7 @@ static struct
 	bool		valid;
 	SubTransactionId subid;
 	KsProof		proof;
+	uint64		changes;		/* how often that became something else */
 }			proved;
 
 /* That the request proves nothing, taken by pre_request(). */
@@ -287,6 +288,7 @@ prove_claims(const KsClaims *claims, KsSource source, KsProof *proof, bool *is_f
 		return "the token has neither a subject nor a role";
 	else if (!ks_identity_loader.principal_of_external(psprintf(ROLE_PREFIX "%s", claims->role), proof->principal))
 		return "the token has no subject, and no principal is registered under role:<its role>";
+	proof->mfa_at = claims->mfa_at;
 	if (name != NULL)
 		strlcpy(proof->display_name, name, sizeof(proof->display_name));
 	return NULL;
@@ -378,6 +380,7 @@ latch(const KsProof *proof)
 	proved.proof = *proof;
 	proved.subid = GetCurrentSubTransactionId();
 	proved.valid = true;
+	proved.changes++;
 }
 
 void
@@ -545,6 +548,7 @@ set_proved(KsActor *actor)
 		return;
 	actor->source = proved.proof.source;
 	memcpy(actor->principal, proved.proof.principal, KS_ID_LEN);
+	actor->mfa_at = proved.proof.mfa_at;
 	actor->delegated = actor->source == KS_SOURCE_API_KEY;
 	actor->outgoing = actor->delegated && proved.proof.ends;
 	if (actor->delegated)
@@ -581,6 +585,19 @@ ks_identity_actor(KsActor *actor)
 		set_proved(actor);
 	else if (actor->why == NULL)
 		set_login(actor);
+}
+
+/*
+ * Settings are not asked: those that say who calls are latched in a request,
+ * and elsewhere one that is set within a statement takes from its caller only.
+ */
+void
+ks_identity_mark(KsIdentityMark *mark)
+{
+	memset(mark, 0, sizeof(*mark));
+	GetUserIdAndSecContext(&mark->role, &mark->sec_context);
+	mark->session_role = GetSessionUserId();
+	mark->proofs = proved.changes;
 }
 
 const char *
@@ -621,6 +638,7 @@ transaction_ends(XactEvent event, void *arg)
 		case XACT_EVENT_PARALLEL_COMMIT:
 		case XACT_EVENT_PARALLEL_ABORT:
 			proved.valid = pinned.valid = failed.valid = false;
+			proved.changes++;
 			ks_request_forget();
 			break;
 		default:
@@ -642,7 +660,10 @@ subtransaction_ends(SubXactEvent event, SubTransactionId mine, SubTransactionId 
 	else if (event == SUBXACT_EVENT_ABORT_SUB)
 	{
 		if (proved.valid && proved.subid == mine)
+		{
 			proved.valid = false;
+			proved.changes++;
+		}
 		if (pinned.valid && pinned.subid == mine)
 			pinned.valid = false;
 	}

@@ -37,6 +37,8 @@ typedef struct KsActor
 	bool		delegated;		/* an API key */
 	bool		outgoing;		/* by a secret whose time ends */
 	uint8		on_behalf_of[KS_ID_LEN];	/* who made it, when delegated */
+	TimestampTz mfa_at;			/* when a second factor was proved, as the
+								 * token says; 0: it was not */
 	const char *why;			/* constant phrase: why anonymous */
 	Oid			role;			/* the current role */
 	Oid			session_role;	/* who logged in */
@@ -51,6 +53,7 @@ typedef struct KsProof
 	TimestampTz key_updated;	/* its row's updated_at when it was checked */
 	bool		ends;			/* the secret was rotated out */
 	TimestampTz ends_at;
+	TimestampTz mfa_at;			/* of a JWT or claims; 0: none */
 	char		prefix[KS_API_KEY_PREFIX_LEN + 1];
 	char		display_name[KS_DISPLAY_NAME_MAX + 1];	/* as the token has it;
 														 * may be empty */
@@ -112,6 +115,21 @@ extern void ks_identity_actor(KsActor *actor);
  * too when another identity was proved before, or where none may be taken.
  */
 extern void ks_identity_authenticate(const char *token, size_t len);
+
+/*
+ * What the answer to who is calling hangs on within a statement, apart from
+ * rights.  Two of them are compared with memcmp().
+ */
+typedef struct KsIdentityMark
+{
+	uint64		proofs;			/* how often what is proved has changed */
+	Oid			role;
+	Oid			session_role;
+	int			sec_context;
+	int			unused;
+} KsIdentityMark;
+
+extern void ks_identity_mark(KsIdentityMark *mark);
 
 /* Takes what the request says now, so that nothing later can replace it. */
 extern void ks_identity_pin(void);

@@ -32,6 +32,8 @@
 #include "ks_mem.h"
 #include "ks_text.h"
 
+#define MAX_SECONDS		INT64CONST(253402300800)	/* the year 10000 */
+
 /* Of the principals that are made of issuer and subject; never to be changed. */
 static const uint8 principal_namespace[KS_ID_LEN] = {
 	0x71, 0xc2, 0xb3, 0xf7, 0x10, 0x93, 0x44, 0xc9, 0x91, 0xd6, 0x83, 0x09, 0x09, 0x9f, 0x8b, 0xd2
@@ -75,6 +77,12 @@ typedef struct Reader
 	bool		has_exp;
 	double		exp;			/* seconds since 1970 */
 	double		nbf;
+	double		auth_time;		/* 0: none */
+	bool		has_mfa;		/* amr says so; or, */
+	double		factor_time;	/* when the last second factor was used */
+	int			method;			/* index in amr of the object that is read, */
+	bool		is_second;		/* whether it is of a second factor, */
+	double		method_time;	/* and when it was used */
 } Reader;
 
 
@@ -308,6 +316,67 @@ read_email(Reader *reader, const char *text)
 	reader->claims->email = copy_text(text);
 }
 
+/* A time that is wrong is none. */
+static double
+read_past(const char *text)
+{
+	double		seconds = strtod(text, NULL);
+
+	return isfinite(seconds) && seconds > 0 && seconds < (double) MAX_SECONDS ? seconds : 0;
+}
+
+static void
+read_auth_time(Reader *reader, const char *text)
+{
+	reader->auth_time = read_past(text);
+}
+
+static bool
+is_second_factor(const char *method)
+{
+	return strcmp(method, "totp") == 0 || strcmp(method, "mfa/phone") == 0 ||
+		strcmp(method, "mfa/webauthn") == 0;
+}
+
+/* A value of an object in amr, whose members come in any order. */
+static void
+read_method(Reader *reader, int index, const char *key, KsJsonType type, const char *text)
+{
+	if (reader->method != index)
+	{
+		reader->method = index;
+		reader->is_second = false;
+		reader->method_time = 0;
+	}
+	if (strcmp(key, "method") == 0 && type == KS_JSON_STRING)
+		reader->is_second = is_second_factor(text);
+	else if (strcmp(key, "timestamp") == 0 && type == KS_JSON_NUMBER)
+		reader->method_time = read_past(text);
+	if (reader->is_second && reader->method_time > reader->factor_time)
+		reader->factor_time = reader->method_time;
+}
+
+/* What is below amr. */
+static void
+visit_methods(Reader *reader, const KsJsonPath *path, KsJsonType type, const char *text)
+{
+	const KsJsonStep *steps = path->steps;
+
+	if (path->depth == 2 && steps[1].key == NULL && type == KS_JSON_STRING && strcmp(text, "mfa") == 0)
+		reader->has_mfa = true;
+	else if (path->depth == 3 && steps[1].key == NULL && steps[2].key != NULL)
+		read_method(reader, steps[1].index, steps[2].key, type, text);
+}
+
+/* When a second factor was proved, 0 when it was not. */
+static TimestampTz
+mfa_time(const Reader *reader)
+{
+	double		seconds = reader->has_mfa ? Max(reader->factor_time, reader->auth_time) : reader->factor_time;
+
+	return seconds > 0 ? (TimestampTz) (seconds * USECS_PER_SEC) - KS_UNIX_EPOCH_OFFSET : 0;
+}
+
 static void
 read_nothing(Reader *reader pg_attribute_unused(), const char *text pg_attribute_unused())
 {
@@ -329,6 +398,8 @@ static const struct
 	{"name", KS_JSON_STRING, false, read_name},
 	{"email", KS_JSON_STRING, false, read_email},
 	{"user_metadata", KS_JSON_OBJECT, false, read_nothing},
+	{"auth_time", KS_JSON_NUMBER, false, read_auth_time},
+	{"amr", KS_JSON_ARRAY, false, read_nothing},
 };
 
 static void
@@ -367,6 +438,8 @@ visit_claims(void *arg, const KsJsonPath *path, KsJsonType type, const char *tex
 		else
 			note_problem(reader, "a claim of the token is of a wrong type");
 	}
+	else if (path->depth >= 2 && steps[0].key != NULL && strcmp(steps[0].key, "amr") == 0)
+		visit_methods(reader, path, type, text);
 	else if (path->depth == 2 && steps[0].key != NULL && strcmp(steps[0].key, "user_metadata") == 0 &&
 			 steps[1].key != NULL && type == KS_JSON_STRING)
 	{
@@ -395,6 +468,7 @@ read_claims(const char *json, size_t len, Reader *reader)
 		return "the token is for another audience";
 	if (claims->name == NULL)
 		claims->name = reader->full_name != NULL ? reader->full_name : reader->other_name;
+	claims->mfa_at = mfa_time(reader);
 	return NULL;
 }
 
@@ -477,6 +551,7 @@ ks_jwt_verify(const char *token, size_t len, TimestampTz now, KsClaims *claims)
 		claims->role = copy_or_null(found.role);
 		claims->name = copy_or_null(found.name);
 		claims->email = copy_or_null(found.email);
+		claims->mfa_at = found.mfa_at;
 	}
 	MemoryContextDelete(work);
 	return problem;

@@ -25,9 +25,16 @@ typedef struct KsClaims
 	const char *role;
 	const char *name;			/* or user_metadata's full_name or name */
 	const char *email;
+	TimestampTz mfa_at;			/* when a second factor was proved; 0: it was
+								 * not, or the token does not say when */
 } KsClaims;
 
 /*
+ * That a second factor was proved is read from the claim amr: an array that
+ * has the word "mfa" (RFC 8176), the time then being auth_time (OpenID
+ * Connect), or one of objects {"method", "timestamp"} with one of the methods
+ * totp, mfa/phone, mfa/webauthn, as GoTrue has it.
+ *
  * Verifies a token: its signature with a key of keystone.jwt_keys_file that
  * fits its algorithm and kid, exp, nbf, and the configured issuer and
  * audience.  NULL and the claims, or a constant phrase that says what is

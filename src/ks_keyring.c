@@ -29,6 +29,7 @@
 #include "ks_keyring.h"
 
 #include "access/xact.h"
+#include "common/hashfn.h"
 #include "lib/ilist.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
@@ -39,13 +40,15 @@
 
 #include "ks_error.h"
 #include "ks_guc.h"
+#include "ks_kms.h"
 #include "ks_mem.h"
 
 #define LABEL_ROOT_WRAP		"keystone root wrap v1"
 #define LABEL_ROOT_CHECK	"keystone root check v1"
 
 #define CACHE_MAX			256 /* prepared workspace keys in a backend */
-#define WRAP_AAD_MAX		256 /* a purpose, two uuids and an id always fit */
+#define WRAP_AAD_MAX		1024	/* a purpose, two uuids, an id and the URI
+									 * of a customer's key always fit */
 
 /* What lies in shared memory of a root key. */
 typedef struct RootSlot
@@ -85,10 +88,21 @@ typedef struct CachedKey
 	uint8		workspace[KS_ID_LEN];
 	uint32		version;
 	const char *purpose;		/* a constant */
-	TimestampTz since;
+	uint64		customer;		/* hash of the URI of its customer's key; 0:
+								 * there is none */
+	TimestampTz since;			/* unwrapped; by the customer's service, if
+								 * there is one */
 	dlist_node	node;			/* in cache_order */
 	KsAead		aead;
 } CachedKey;
+
+/* The keys that customers wrap expire by another setting. */
+typedef enum CacheKind
+{
+	CACHE_HOSTED = 0,
+	CACHE_CUSTOMER,
+	CACHE_KINDS
+} CacheKind;
 
 /* What happened to one use of a wrapping key. */
 typedef enum WrapResult
@@ -97,6 +111,7 @@ typedef enum WrapResult
 	WRAP_CHANGED,				/* another generation: look again */
 	WRAP_NO_ROOT_KEY,
 	WRAP_DAMAGED,
+	WRAP_CUSTOMER,				/* see customer_problem */
 	WRAP_FAILED					/* libcrypto refused */
 } WrapResult;
 
@@ -105,11 +120,19 @@ static const KsKeyringLoader *loader = NULL;
 
 static View view;
 static HTAB *cache = NULL;
-static dlist_head cache_order = DLIST_STATIC_INIT(cache_order); /* oldest first */
+
+/* Oldest first. */
+static dlist_head cache_order[CACHE_KINDS] = {
+	DLIST_STATIC_INIT(cache_order[CACHE_HOSTED]),
+	DLIST_STATIC_INIT(cache_order[CACHE_CUSTOMER])
+};
 
 /* A workspace key that is not to be cached, until the next one or the
  * transaction's end. */
 static KsAead scratch;
+
+/* Why a customer's key could not be used last; palloc'd. */
+static const char *customer_problem = NULL;
 
 
 /*-------------------------------------------------------------------------
@@ -234,19 +257,47 @@ drop_cached(CachedKey *entry)
 }
 
 static CachedKey *
-oldest_cached(void)
+oldest_cached(CacheKind kind)
 {
-	return dlist_head_element(CachedKey, node, &cache_order);
+	return dlist_head_element(CachedKey, node, &cache_order[kind]);
+}
+
+/* Seconds for which a key is cached. */
+static int
+cache_ttl(CacheKind kind)
+{
+	return kind == CACHE_CUSTOMER ? Min(ks_key_cache_ttl, ks_kms_cache_ttl) : ks_key_cache_ttl;
 }
 
 /*
  * A clock that was set back makes a key expire, not live longer.
  */
 static bool
-is_expired(const CachedKey *entry, TimestampTz now)
+is_expired(const CachedKey *entry, CacheKind kind, TimestampTz now)
 {
 	return now < entry->since ||
-		now - entry->since >= (TimestampTz) ks_key_cache_ttl * USECS_PER_SEC;
+		now - entry->since >= (TimestampTz) cache_ttl(kind) * USECS_PER_SEC;
+}
+
+static void
+drop_expired(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	for (int kind = 0; kind < CACHE_KINDS; kind++)
+	{
+		while (!dlist_is_empty(&cache_order[kind]) && is_expired(oldest_cached(kind), kind, now))
+			drop_cached(oldest_cached(kind));
+	}
+}
+
+/* Two rows that name different keys of a customer are not the same key. */
+static uint64
+hash_of_customer(const KsWrappedKey *wrapped)
+{
+	if (wrapped->kms_uri == NULL)
+		return 0;
+	return hash_bytes_extended((const unsigned char *) wrapped->kms_uri, (int) strlen(wrapped->kms_uri), 0) | 1;
 }
 
 /*
@@ -256,28 +307,44 @@ is_expired(const CachedKey *entry, TimestampTz now)
 static CachedKey *
 find_cached(const KsWrappedKey *wrapped)
 {
-	TimestampTz now = GetCurrentTimestamp();
 	CachedKey  *entry;
 
-	while (!dlist_is_empty(&cache_order) && is_expired(oldest_cached(), now))
-		drop_cached(oldest_cached());
-
+	drop_expired();
 	if (cache == NULL)
 		return NULL;
 	entry = hash_search(cache, wrapped->key_id, HASH_FIND, NULL);
 	if (entry == NULL || entry->version != wrapped->version ||
+		entry->customer != hash_of_customer(wrapped) ||
 		strcmp(entry->purpose, wrapped->purpose) != 0 ||
 		memcmp(entry->workspace, wrapped->workspace, KS_ID_LEN) != 0)
 		return NULL;
 	return entry;
 }
 
+/* Puts an entry where its age belongs. */
+static void
+enter_in_order(CachedKey *entry, CacheKind kind)
+{
+	dlist_iter	iter;
+
+	dlist_reverse_foreach(iter, &cache_order[kind])
+	{
+		if (dlist_container(CachedKey, node, iter.cur)->since <= entry->since)
+		{
+			dlist_insert_after(iter.cur, &entry->node);
+			return;
+		}
+	}
+	dlist_push_head(&cache_order[kind], &entry->node);
+}
+
 /*
- * Moves the key in the scratch slot to the cache.
+ * Moves the key in the scratch slot, unwrapped at that time, to the cache.
  */
 static CachedKey *
-cache_scratch(const KsWrappedKey *wrapped)
+cache_scratch(const KsWrappedKey *wrapped, TimestampTz since)
 {
+	CacheKind	kind = wrapped->kms_uri != NULL ? CACHE_CUSTOMER : CACHE_HOSTED;
 	CachedKey  *entry;
 	bool		found;
 
@@ -288,7 +355,7 @@ cache_scratch(const KsWrappedKey *wrapped)
 		cache = hash_create("keystone workspace keys", 64, &ctl, HASH_ELEM | HASH_BLOBS);
 	}
 	if (hash_get_num_entries(cache) >= CACHE_MAX)
-		drop_cached(oldest_cached());
+		drop_cached(oldest_cached(dlist_is_empty(&cache_order[kind]) ? CACHE_KINDS - 1 - kind : kind));
 
 	entry = hash_search(cache, wrapped->key_id, HASH_ENTER, &found);
 	if (found)
@@ -299,10 +366,11 @@ cache_scratch(const KsWrappedKey *wrapped)
 	memcpy(entry->workspace, wrapped->workspace, KS_ID_LEN);
 	entry->version = wrapped->version;
 	entry->purpose = wrapped->purpose;
-	entry->since = GetCurrentTimestamp();
+	entry->customer = hash_of_customer(wrapped);
+	entry->since = since;
 	entry->aead = scratch;
 	ks_wipe(&scratch, sizeof(scratch));
-	dlist_push_tail(&cache_order, &entry->node);
+	enter_in_order(entry, kind);
 	return entry;
 }
 
@@ -319,8 +387,11 @@ clear_mac_key(void)
 void
 ks_keyring_forget(void)
 {
-	while (!dlist_is_empty(&cache_order))
-		drop_cached(oldest_cached());
+	for (int kind = 0; kind < CACHE_KINDS; kind++)
+	{
+		while (!dlist_is_empty(&cache_order[kind]))
+			drop_cached(oldest_cached(kind));
+	}
 	ks_aead_clear(&scratch);
 	clear_mac_key();
 	view.settled = false;
@@ -394,41 +465,59 @@ copy_root(const char *id, RootSlot *slot)
 }
 
 /*
- * What a wrapped key is bound to.
+ * What a wrapped key is bound to.  A key that its customer wraps, too, has a
+ * purpose of its own, so that neither the URI nor what it says can be swapped.
  */
 static size_t
 wrap_aad(const KsWrappedKey *wrapped, const uint8 *header, uint8 aad[WRAP_AAD_MAX])
 {
 	KsFields	f;
 
-	ks_fields_begin(&f, aad, WRAP_AAD_MAX, wrapped->purpose);
+	ks_fields_begin(&f, aad, WRAP_AAD_MAX,
+					wrapped->kms_uri != NULL ? KS_PURPOSE_CUSTOMER_KEY : wrapped->purpose);
 	ks_fields_bytes(&f, header, KS_ENVELOPE_HEADER_LEN);
 	ks_fields_uuid(&f, wrapped->workspace);
 	ks_fields_uuid(&f, wrapped->key_id);
 	ks_fields_u32(&f, wrapped->version);
 	ks_fields_text(&f, wrapped->root_key);
+	if (wrapped->kms_uri != NULL)
+		ks_fields_text(&f, wrapped->kms_uri);
 
-	Assert(!f.full);
-	return f.len;
+	/* A row that was edited may have any URI: nothing is authentic then. */
+	return f.full ? 0 : f.len;
+}
+
+/* Whether a root key's envelope can hold so much: a key, or what a customer
+ * made of it. */
+static bool
+is_wrap_len(const KsWrappedKey *wrapped, size_t len)
+{
+	return wrapped->kms_uri != NULL ? len > KS_DIGEST_LEN && len <= KS_WRAP_PLAIN_MAX : len == KS_KEY_LEN;
 }
 
 /*
- * Unwraps a key into plain, which the caller wipes if the result is WRAP_OK.
+ * Opens a root key's envelope into plain, which has room for KS_WRAP_PLAIN_MAX
+ * bytes if there is a customer's key, else for a key.  *len receives how many
+ * there are.  The caller wipes them if the result is WRAP_OK.
  */
 static WrapResult
-unwrap(const KsWrappedKey *wrapped, uint8 plain[KS_KEY_LEN])
+open_wrap(const KsWrappedKey *wrapped, uint8 *plain, size_t *len)
 {
 	KsEnvelope	envelope;
 	RootSlot	root;
 	KsAead		aead;
 	uint8		aad[WRAP_AAD_MAX];
+	size_t		aad_len;
 	WrapResult	result;
 	KsCryptoResult opened;
 
 	if (!ks_envelope_parse(wrapped->wrapped, wrapped->wrapped_len, &envelope) ||
 		envelope.algorithm != KS_ALG_XAES_256_GCM ||
 		envelope.key_version != wrapped->version ||
-		envelope.sealed_len != KS_KEY_LEN + KS_TAG_LEN)
+		!is_wrap_len(wrapped, envelope.sealed_len - KS_TAG_LEN))
+		return WRAP_DAMAGED;
+	aad_len = wrap_aad(wrapped, envelope.header, aad);
+	if (aad_len == 0)
 		return WRAP_DAMAGED;
 
 	result = copy_root(wrapped->root_key, &root);
@@ -438,26 +527,49 @@ unwrap(const KsWrappedKey *wrapped, uint8 plain[KS_KEY_LEN])
 	opened = ks_aead_init(&aead, root.wrap_key);
 	ks_wipe(&root, sizeof(root));
 	if (opened == KS_CRYPTO_OK)
-		opened = ks_aead_open(&aead, envelope.nonce,
-							  aad, wrap_aad(wrapped, envelope.header, aad),
+		opened = ks_aead_open(&aead, envelope.nonce, aad, aad_len,
 							  envelope.sealed, envelope.sealed_len, plain);
 	ks_aead_clear(&aead);
 
+	*len = envelope.sealed_len - KS_TAG_LEN;
 	if (opened == KS_CRYPTO_OK)
 		return WRAP_OK;
 	return opened == KS_CRYPTO_FORGED ? WRAP_DAMAGED : WRAP_FAILED;
 }
 
 /*
- * Draws a key and wraps it under the current root key.  envelope receives
- * KS_WRAPPED_KEY_LEN bytes.
+ * Opens whichever envelope of a key the keyring has the root key of: the
+ * previous one only when it lacks the newer one's.  *by_previous says which it
+ * was.
  */
 static WrapResult
-wrap_new_key(KsWrappedKey *wrapped, uint8 *envelope)
+open_either(const KsWrappedKey *wrapped, uint8 *plain, size_t *len, bool *by_previous)
+{
+	WrapResult	result = open_wrap(wrapped, plain, len);
+
+	*by_previous = result == WRAP_NO_ROOT_KEY && wrapped->previous_root_key[0] != '\0';
+	if (*by_previous)
+	{
+		KsWrappedKey former = *wrapped;
+
+		strlcpy(former.root_key, wrapped->previous_root_key, sizeof(former.root_key));
+		former.wrapped = wrapped->previous_wrapped;
+		former.wrapped_len = wrapped->previous_wrapped_len;
+		result = open_wrap(&former, plain, len);
+	}
+	return result;
+}
+
+/*
+ * Seals len bytes under the current root key.  envelope receives
+ * KS_ENVELOPE_OVERHEAD bytes more; root_key and root_check are filled.
+ */
+static WrapResult
+make_wrap(KsWrappedKey *wrapped, const uint8 *plain, size_t len, uint8 *envelope)
 {
 	uint8	   *nonce = envelope + KS_ENVELOPE_HEADER_LEN;
-	uint8		plain[KS_KEY_LEN];
 	uint8		aad[WRAP_AAD_MAX];
+	size_t		aad_len;
 	RootSlot	root;
 	KsAead		aead;
 	WrapResult	result;
@@ -472,13 +584,10 @@ wrap_new_key(KsWrappedKey *wrapped, uint8 *envelope)
 	ok = ks_aead_init(&aead, root.wrap_key) == KS_CRYPTO_OK;
 	ks_wipe(&root, sizeof(root));
 	ks_envelope_header(envelope, wrapped->version);
-	ok = ok &&
-		ks_random_uuid(wrapped->key_id) == KS_CRYPTO_OK &&
+	aad_len = wrap_aad(wrapped, envelope, aad);
+	ok = ok && aad_len > 0 &&
 		ks_random(nonce, KS_NONCE_LEN) == KS_CRYPTO_OK &&
-		ks_random(plain, KS_KEY_LEN) == KS_CRYPTO_OK &&
-		ks_aead_seal(&aead, nonce, aad, wrap_aad(wrapped, envelope, aad),
-					 plain, KS_KEY_LEN, nonce + KS_NONCE_LEN) == KS_CRYPTO_OK;
-	ks_wipe(plain, sizeof(plain));
+		ks_aead_seal(&aead, nonce, aad, aad_len, plain, len, nonce + KS_NONCE_LEN) == KS_CRYPTO_OK;
 	ks_aead_clear(&aead);
 	return ok ? WRAP_OK : WRAP_FAILED;
 }
@@ -577,11 +686,13 @@ static bool
 load_mac_key(void)
 {
 	KsWrappedKey wrapped = {.purpose = KS_PURPOSE_SYSTEM_KEY};
+	size_t		len;
+	bool		by_previous;
 
 	if (!loader->mac_key(&wrapped))
 		return true;
 
-	switch (unwrap(&wrapped, view.mac_key))
+	switch (open_either(&wrapped, view.mac_key, &len, &by_previous))
 	{
 		case WRAP_OK:
 			view.has_mac_key = true;
@@ -596,6 +707,7 @@ load_mac_key(void)
 		case WRAP_DAMAGED:
 			seal_view(wrapped.root_key, "does not open this database's system key");
 			return true;
+		case WRAP_CUSTOMER:
 		case WRAP_FAILED:
 			break;
 	}
@@ -674,39 +786,234 @@ ks_keyring_current_root(KsRootCheck *current)
  *-------------------------------------------------------------------------
  */
 
+/*
+ * Gets a key out of its wraps; the caller wipes it.  fresh: the customer's
+ * service is asked whatever is cached.  since receives when it was unwrapped.
+ */
+static WrapResult
+unwrap_key(const KsWrappedKey *wrapped, bool fresh, uint8 key[KS_KEY_LEN], TimestampTz *since)
+{
+	uint8		plain[KS_WRAP_PLAIN_MAX];
+	KsKmsKey	customer = {wrapped->key_id, wrapped->workspace, wrapped->kms_uri, plain};
+	size_t		len;
+	bool		by_previous;
+	WrapResult	result;
+
+	*since = GetCurrentTimestamp();
+	if (wrapped->kms_uri == NULL)
+		return open_either(wrapped, key, &len, &by_previous);
+
+	result = open_either(wrapped, plain, &len, &by_previous);
+	if (result != WRAP_OK)
+		return result;
+	customer_problem = ks_kms_unwrap(&customer, plain + KS_DIGEST_LEN, len - KS_DIGEST_LEN, fresh, key, since);
+	return customer_problem == NULL ? WRAP_OK : WRAP_CUSTOMER;
+}
+
+/*
+ * Has the customer's service wrap a key, and unwrap it again.  plain receives
+ * what goes into the root key's envelope.  False with customer_problem.
+ */
+static bool
+ask_customer(const KsWrappedKey *wrapped, const uint8 *key, uint8 plain[KS_WRAP_PLAIN_MAX], size_t *len)
+{
+	KsKmsKey	customer = {wrapped->key_id, wrapped->workspace, wrapped->kms_uri, plain};
+	uint8	   *again = ks_secret_alloc(CurrentMemoryContext, KS_KEY_LEN);
+	uint8	   *blob = plain + KS_DIGEST_LEN;
+	TimestampTz asked_at;
+
+	if (ks_kms_check(wrapped->key_id, key, plain) != KS_CRYPTO_OK)
+		ks_error_crypto("compute a check value");
+	customer_problem = ks_kms_wrap(&customer, key, blob, len);
+	if (customer_problem == NULL)
+		customer_problem = ks_kms_unwrap(&customer, blob, *len, true, again, &asked_at);
+	ks_secret_wipe(again);
+	*len += KS_DIGEST_LEN;
+	return customer_problem == NULL;
+}
+
+/*
+ * Wraps a key: by the customer's service, if there is one, and under the
+ * current root key.  key is a secret buffer, as this may be cancelled.
+ */
+static void
+wrap_key(KsWrappedKey *wrapped, const uint8 *key)
+{
+	uint8		plain[KS_WRAP_PLAIN_MAX];
+	size_t		len = KS_KEY_LEN;
+	uint8	   *envelope;
+	WrapResult	result;
+
+	if (wrapped->kms_uri != NULL && !ask_customer(wrapped, key, plain, &len))
+		ks_error_customer_key(customer_problem);
+	envelope = palloc(KS_ENVELOPE_OVERHEAD + len);
+	do
+	{
+		ks_keyring_require_open();
+		result = make_wrap(wrapped, wrapped->kms_uri != NULL ? plain : key, len, envelope);
+	} while (result == WRAP_CHANGED);
+
+	if (result != WRAP_OK)
+		ks_error_crypto("wrap a key");
+	wrapped->wrapped = envelope;
+	wrapped->wrapped_len = KS_ENVELOPE_OVERHEAD + len;
+	wrapped->previous_root_key[0] = '\0';
+	wrapped->previous_wrapped = NULL;
+	wrapped->previous_wrapped_len = 0;
+}
+
 void
 ks_keyring_make_key(KsWrappedKey *wrapped)
 {
-	uint8	   *envelope = palloc(KS_WRAPPED_KEY_LEN);
+	uint8	   *key = ks_secret_alloc(CurrentMemoryContext, KS_KEY_LEN);
+
+	ks_keyring_require_open();
+	if (ks_random_uuid(wrapped->key_id) != KS_CRYPTO_OK || ks_random(key, KS_KEY_LEN) != KS_CRYPTO_OK)
+		ks_error_crypto("make a key");
+	wrap_key(wrapped, key);
+	ks_secret_wipe(key);
+	wrapped->uncommitted = true;
+}
+
+void
+ks_keyring_change_customer_key(const KsWrappedKey *from, const char *uri, KsWrappedKey *to)
+{
+	uint8	   *key = ks_secret_alloc(CurrentMemoryContext, KS_KEY_LEN);
+	TimestampTz since;
 	WrapResult	result;
 
 	do
 	{
 		ks_keyring_require_open();
-		result = wrap_new_key(wrapped, envelope);
+		result = unwrap_key(from, true, key, &since);
 	} while (result == WRAP_CHANGED);
+	switch (result)
+	{
+		case WRAP_OK:
+			break;
+		case WRAP_NO_ROOT_KEY:
+			ks_error_sealed(psprintf("root key \"%s\" is missing from the keyring", from->root_key));
+		case WRAP_DAMAGED:
+			ks_error_damaged(psprintf("version %u of the workspace's key does not unwrap", from->version));
+		case WRAP_CUSTOMER:
+			ks_error_customer_key(customer_problem);
+		default:
+			ks_error_crypto("unwrap a workspace key");
+	}
+	*to = *from;
+	to->kms_uri = uri;
+	wrap_key(to, key);
+	ks_secret_wipe(key);
+}
+
+/* Raises nothing while what is inside lies in a local variable. */
+static WrapResult
+rewrap(const KsWrappedKey *old, KsWrappedKey *fresh, uint8 *envelope)
+{
+	uint8		plain[KS_WRAP_PLAIN_MAX];
+	size_t		len;
+	bool		by_previous;
+	WrapResult	result = open_either(old, plain, &len, &by_previous);
 
 	if (result != WRAP_OK)
-		ks_error_crypto("make a key");
-	wrapped->wrapped = envelope;
-	wrapped->wrapped_len = KS_WRAPPED_KEY_LEN;
-	wrapped->uncommitted = true;
+		return result;
+	*fresh = *old;
+	if (!by_previous)
+	{
+		strlcpy(fresh->previous_root_key, old->root_key, sizeof(fresh->previous_root_key));
+		fresh->previous_wrapped = old->wrapped;
+		fresh->previous_wrapped_len = old->wrapped_len;
+	}
+	result = make_wrap(fresh, plain, len, envelope);
+	ks_wipe(plain, sizeof(plain));
+	fresh->wrapped = envelope;
+	fresh->wrapped_len = KS_ENVELOPE_OVERHEAD + len;
+	fresh->uncommitted = true;
+	return result;
+}
+
+KsUnwrapResult
+ks_keyring_rewrap(const KsWrappedKey *old, KsWrappedKey *fresh)
+{
+	uint8	   *envelope = palloc(KS_ENVELOPE_OVERHEAD + KS_WRAP_PLAIN_MAX);
+	WrapResult	result;
+
+	do
+	{
+		ks_keyring_require_open();
+		result = rewrap(old, fresh, envelope);
+	} while (result == WRAP_CHANGED);
+
+	switch (result)
+	{
+		case WRAP_OK:
+			return KS_UNWRAP_OK;
+		case WRAP_NO_ROOT_KEY:
+			return KS_UNWRAP_NO_ROOT_KEY;
+		case WRAP_DAMAGED:
+			return KS_UNWRAP_DAMAGED;
+		default:
+			ks_error_crypto("wrap a key");
+	}
+}
+
+bool
+ks_keyring_needs_no_previous(const KsWrappedKey *wrapped)
+{
+	uint8		plain[KS_WRAP_PLAIN_MAX];
+	size_t		len;
+	WrapResult	result;
+
+	do
+	{
+		ks_keyring_require_open();
+		result = open_wrap(wrapped, plain, &len);
+	} while (result == WRAP_CHANGED);
+	ks_wipe(plain, sizeof(plain));
+	return result == WRAP_OK;
+}
+
+int
+ks_keyring_root_ids(char (*ids)[KS_ROOT_KEY_ID_MAX + 1])
+{
+	int			n;
+
+	ks_keyring_require_open();
+	LWLockAcquire(ks_lock(KS_LOCK_KEYRING), LW_SHARED);
+	n = shared->nkeys;
+	for (int i = 0; i < n; i++)
+		strlcpy(ids[i], shared->keys[i].id, KS_ROOT_KEY_ID_MAX + 1);
+	LWLockRelease(ks_lock(KS_LOCK_KEYRING));
+	return n;
+}
+
+void
+ks_keyring_set_id(char id[KS_ROOT_KEY_ID_MAX + 1], const char *value)
+{
+	if (value == NULL || strlcpy(id, value, KS_ROOT_KEY_ID_MAX + 1) > KS_ROOT_KEY_ID_MAX)
+		id[0] = '\0';			/* no keyring has an empty id */
+}
+
+const char *
+ks_keyring_customer_problem(void)
+{
+	return customer_problem;
 }
 
 /*
  * Unwraps a workspace key into the scratch slot.
  */
 static WrapResult
-unwrap_to_scratch(const KsWrappedKey *wrapped)
+unwrap_to_scratch(const KsWrappedKey *wrapped, TimestampTz *since)
 {
-	uint8		plain[KS_KEY_LEN];
+	uint8		key[KS_KEY_LEN];
 	WrapResult	result;
 
 	ks_aead_clear(&scratch);
-	result = unwrap(wrapped, plain);
-	if (result == WRAP_OK && ks_aead_init(&scratch, plain) != KS_CRYPTO_OK)
+	result = unwrap_key(wrapped, false, key, since);
+	if (result == WRAP_OK && ks_aead_init(&scratch, key) != KS_CRYPTO_OK)
 		result = WRAP_FAILED;
-	ks_wipe(plain, sizeof(plain));
+	ks_wipe(key, sizeof(key));
 	return result;
 }
 
@@ -715,6 +1022,7 @@ ks_keyring_workspace_key(const KsWrappedKey *wrapped, const KsAead **key)
 {
 	WrapResult	result;
 	CachedKey  *entry;
+	TimestampTz since;
 
 	*key = NULL;
 	do
@@ -726,7 +1034,7 @@ ks_keyring_workspace_key(const KsWrappedKey *wrapped, const KsAead **key)
 			*key = &entry->aead;
 			return KS_UNWRAP_OK;
 		}
-		result = unwrap_to_scratch(wrapped);
+		result = unwrap_to_scratch(wrapped, &since);
 	} while (result == WRAP_CHANGED);
 
 	switch (result)
@@ -737,14 +1045,16 @@ ks_keyring_workspace_key(const KsWrappedKey *wrapped, const KsAead **key)
 			return KS_UNWRAP_NO_ROOT_KEY;
 		case WRAP_DAMAGED:
 			return KS_UNWRAP_DAMAGED;
+		case WRAP_CUSTOMER:
+			return KS_UNWRAP_CUSTOMER;
 		default:
 			ks_error_crypto("unwrap a workspace key");
 	}
 
-	if (wrapped->uncommitted || ks_key_cache_ttl == 0)
+	if (wrapped->uncommitted || cache_ttl(wrapped->kms_uri != NULL ? CACHE_CUSTOMER : CACHE_HOSTED) == 0)
 		*key = &scratch;
 	else
-		*key = &cache_scratch(wrapped)->aead;
+		*key = &cache_scratch(wrapped, since)->aead;
 	return KS_UNWRAP_OK;
 }
 

@@ -51,12 +51,26 @@ typedef struct KsWrappedKey
 	char		root_key[KS_ROOT_KEY_ID_MAX + 1];	/* which root key wraps it */
 	const uint8 *wrapped;
 	size_t		wrapped_len;
+	char		previous_root_key[KS_ROOT_KEY_ID_MAX + 1];	/* empty: none */
+	const uint8 *previous_wrapped;	/* the same key under that root key */
+	size_t		previous_wrapped_len;
+	const char *kms_uri;		/* customer's key that wraps it inside the
+								 * root key's envelope; NULL: none */
 	bool		uncommitted;	/* made by this transaction: not to be cached */
 	uint8		root_check[KS_DIGEST_LEN];	/* of root_key; only
 											 * ks_keyring_make_key() fills it */
 } KsWrappedKey;
 
 #define KS_WRAPPED_KEY_LEN	(KS_ENVELOPE_OVERHEAD + KS_KEY_LEN)
+
+/*
+ * What a root key's envelope has inside: the key; or, when there is a
+ * customer's key, a check value of the key (KS_DIGEST_LEN bytes) and what the
+ * customer's key management service made of it.  An envelope of the second
+ * kind is rewrapped like the first, as bytes, without asking the service.
+ */
+#define KS_CUSTOMER_BLOB_MAX	2048
+#define KS_WRAP_PLAIN_MAX		(KS_DIGEST_LEN + KS_CUSTOMER_BLOB_MAX)
 
 /* What this database remembers of a root key. */
 typedef struct KsRootCheck
@@ -114,7 +128,8 @@ extern void ks_keyring_require_open(void);
 extern void ks_keyring_current_root(KsRootCheck *current);
 
 /*
- * Makes a new random key and wraps it under the current root key.  Fills
+ * Makes a new random key and wraps it under the current root key, and before
+ * that by the customer's key if there is a kms_uri, for which it waits.  Fills
  * key_id, root_key, root_check, wrapped (palloc'd) and uncommitted of
  * *wrapped; the caller has set workspace, version and purpose.  The caller
  * stores it only together with (root_key, root_check), and not if the
@@ -125,8 +140,11 @@ extern void ks_keyring_make_key(KsWrappedKey *wrapped);
 typedef enum KsUnwrapResult
 {
 	KS_UNWRAP_OK = 0,
-	KS_UNWRAP_NO_ROOT_KEY,		/* the keyring lacks wrapped->root_key */
-	KS_UNWRAP_DAMAGED			/* it does not open */
+	KS_UNWRAP_NO_ROOT_KEY,		/* the keyring lacks wrapped->root_key, and
+								 * the previous one */
+	KS_UNWRAP_DAMAGED,			/* it does not open */
+	KS_UNWRAP_CUSTOMER			/* the customer's key is not available, see
+								 * ks_keyring_customer_problem() */
 } KsUnwrapResult;
 
 /*
@@ -136,6 +154,36 @@ typedef enum KsUnwrapResult
  */
 extern KsUnwrapResult ks_keyring_workspace_key(const KsWrappedKey *wrapped,
 											   const KsAead **key);
+
+/*
+ * Seals a key's envelope anew under the current root key, whatever is inside.
+ * *fresh becomes what its row is to say: as ks_keyring_make_key() fills it, and
+ * with the envelope that opened as the previous one, so that either root key
+ * opens it.  PT423 when the database is sealed.
+ */
+extern KsUnwrapResult ks_keyring_rewrap(const KsWrappedKey *old, KsWrappedKey *fresh);
+
+/* Whether a key opens by its newer envelope, so that the previous can go. */
+extern bool ks_keyring_needs_no_previous(const KsWrappedKey *wrapped);
+
+/* Ids of the keyring's root keys, KS_ROOT_KEYS_MAX at most, the one that wraps
+ * first.  Returns how many.  PT423 when sealed. */
+extern int	ks_keyring_root_ids(char (*ids)[KS_ROOT_KEY_ID_MAX + 1]);
+
+/* Copies an id from a table's column (NULL: empty); one that no keyring can
+ * have becomes empty, too. */
+extern void ks_keyring_set_id(char id[KS_ROOT_KEY_ID_MAX + 1], const char *value);
+
+/* Why the last KS_UNWRAP_CUSTOMER, for the server log; palloc'd. */
+extern const char *ks_keyring_customer_problem(void);
+
+/*
+ * Wraps a workspace key anew, for a customer's key, or for none when uri is
+ * NULL.  to has what is to be written in place of from: uri, root_key,
+ * root_check, wrapped (palloc'd), and no previous wrap.  Asks the services of
+ * both sides, so that it waits: call it without locks.  PT423, XX001.
+ */
+extern void ks_keyring_change_customer_key(const KsWrappedKey *from, const char *uri, KsWrappedKey *to);
 
 /*
  * HMAC-SHA-256 under the database's row key over a KsFields buffer.  PT423

@@ -11,17 +11,15 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
+#include "lib/stringinfo.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
 #include "ks_error.h"
 #include "ks_keys.h"
+#include "ks_kms.h"
 #include "ks_spi.h"
-
-/* Copies an id; the column was filled from a keyring, so it fits. */
-static void
-set_root_id(char id[KS_ROOT_KEY_ID_MAX + 1], const char *value)
-{
-	if (strlcpy(id, value, KS_ROOT_KEY_ID_MAX + 1) > KS_ROOT_KEY_ID_MAX)
-		id[0] = '\0';			/* no keyring has an empty id */
-}
 
 static int
 load_root_checks(KsRootCheck **checks)
@@ -39,7 +37,7 @@ load_root_checks(KsRootCheck **checks)
 		size_t		len;
 		uint8	   *check = ks_col_bytes(&spi, i, 2, &len);
 
-		set_root_id((*checks)[i].id, ks_col_text(&spi, i, 1));
+		ks_keyring_set_id((*checks)[i].id, ks_col_text(&spi, i, 1));
 		if (len == KS_DIGEST_LEN)
 			memcpy((*checks)[i].check, check, KS_DIGEST_LEN);
 	}
@@ -47,21 +45,28 @@ load_root_checks(KsRootCheck **checks)
 	return n;
 }
 
-/* Fills a wrapped key from columns key_id, root_key, wrapped, xmin. */
-static void
-read_wrapped(const KsSpi *spi, uint64 row, int first, KsWrappedKey *key)
+/* The caller sets workspace and purpose. */
+void
+ks_keys_read(const KsSpi *spi, uint64 row, int first, KsWrappedKey *key)
 {
-	(void) ks_col_uuid(row, first, key->key_id);
-	set_root_id(key->root_key, ks_col_text(spi, row, first + 1));
-	key->wrapped = ks_col_bytes(spi, row, first + 2, &key->wrapped_len);
-	key->uncommitted = ks_col_own_xmin(row, first + 3);
+	int32		version = 0;
+
+	(void) ks_col_int(row, first, &version);
+	key->version = (uint32) version;
+	(void) ks_col_uuid(row, first + 1, key->key_id);
+	ks_keyring_set_id(key->root_key, ks_col_text(spi, row, first + 2));
+	key->wrapped = ks_col_bytes(spi, row, first + 3, &key->wrapped_len);
+	ks_keyring_set_id(key->previous_root_key, ks_col_text(spi, row, first + 4));
+	key->previous_wrapped = ks_col_bytes(spi, row, first + 5, &key->previous_wrapped_len);
+	key->kms_uri = ks_col_text(spi, row, first + 6);
+	key->uncommitted = ks_col_own_xmin(row, first + 7);
 }
 
 static bool
 load_mac_key(KsWrappedKey *key)
 {
 	static KsPlan plan = {.sql =
-		"SELECT version, key_id, root_key, wrapped, xmin FROM keystone_private.system_keys"
+		"SELECT " KS_SYSTEM_WRAPPED_COLUMNS " FROM keystone_private.system_keys"
 		" WHERE purpose = 'row_mac' ORDER BY version DESC LIMIT 1"
 	};
 	KsArgs		args = {0};
@@ -73,13 +78,7 @@ load_mac_key(KsWrappedKey *key)
 	ks_spi_begin(&spi);
 	found = ks_spi_read(&plan, &args) == 1;
 	if (found)
-	{
-		int32		version;
-
-		(void) ks_col_int(0, 1, &version);
-		key->version = (uint32) version;
-		read_wrapped(&spi, 0, 2, key);
-	}
+		ks_keys_read(&spi, 0, 1, key);
 	ks_spi_end(&spi);
 	return found;
 }
@@ -100,8 +99,8 @@ ks_keys_init(void)
  * compares it: another session may have written one under the same id since
  * the keyring was compared with this table.
  */
-static void
-remember_root(const KsWrappedKey *key)
+void
+ks_keys_remember_root(const KsWrappedKey *key)
 {
 	static KsPlan insert = {.sql =
 		"INSERT INTO keystone_private.root_keys (id, check_value) VALUES ($1, $2) ON CONFLICT DO NOTHING"
@@ -157,7 +156,7 @@ make_mac_key(void)
 	KsSpi		spi;
 
 	ks_keyring_make_key(&key);
-	remember_root(&key);
+	ks_keys_remember_root(&key);
 	ks_spi_begin_write(&spi);
 	ks_arg_uuid(&args, key.key_id);
 	ks_arg_text(&args, key.root_key);
@@ -177,39 +176,75 @@ ks_keys_prepare(void)
 	}
 }
 
+/* False when somebody else has just made this version. */
+static bool
+insert_key(const KsWrappedKey *key)
+{
+	static KsPlan plan = {.sql =
+		"INSERT INTO keystone_private.workspace_keys (workspace_id, version, key_id, root_key, wrapped, kms_uri)"
+		" VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (workspace_id, version) DO NOTHING"
+	};
+	KsArgs		args = {0};
+	KsSpi		spi;
+	bool		inserted;
+
+	ks_keys_remember_root(key);
+	ks_spi_begin_write(&spi);
+	ks_arg_uuid(&args, key->workspace);
+	ks_arg_int(&args, true, (int32) key->version);
+	ks_arg_uuid(&args, key->key_id);
+	ks_arg_text(&args, key->root_key);
+	ks_arg_bytes(&args, key->wrapped, key->wrapped_len);
+	ks_arg_text(&args, key->kms_uri);
+	inserted = ks_spi_write(&plan, &args) == 1;
+	ks_spi_end(&spi);
+	return inserted;
+}
+
 void
 ks_keys_create(const uint8 workspace[KS_ID_LEN])
 {
-	static KsPlan plan = {.sql =
-		"INSERT INTO keystone_private.workspace_keys (workspace_id, version, key_id, root_key, wrapped)"
-		" VALUES ($1, 1, $2, $3, $4)"
-	};
 	KsWrappedKey key = {.version = 1, .purpose = KS_PURPOSE_WORKSPACE_KEY};
-	KsArgs		args = {0};
-	KsSpi		spi;
 
 	memcpy(key.workspace, workspace, KS_ID_LEN);
 	ks_keyring_make_key(&key);
-	remember_root(&key);
-	ks_spi_begin_write(&spi);
-	ks_arg_uuid(&args, workspace);
-	ks_arg_uuid(&args, key.key_id);
-	ks_arg_text(&args, key.root_key);
-	ks_arg_bytes(&args, key.wrapped, key.wrapped_len);
-	(void) ks_spi_write(&plan, &args);
-	ks_spi_end(&spi);
+	if (!insert_key(&key))
+		elog(ERROR, "a new workspace has a key already");
+}
+
+int32
+ks_keys_add_version(const uint8 workspace[KS_ID_LEN])
+{
+	KsWrappedKey current;
+	KsWrappedKey key;
+
+	do
+	{
+		/* Its lock keeps all of the keys from being destroyed meanwhile. */
+		ks_keys_current(workspace, &current);
+		if (current.version >= PG_INT32_MAX)
+			ereport(ERROR,
+					errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					errmsg("the workspace's key has too many versions"));
+		memset(&key, 0, sizeof(key));
+		key.version = current.version + 1;
+		key.purpose = KS_PURPOSE_WORKSPACE_KEY;
+		key.kms_uri = current.kms_uri;
+		memcpy(key.workspace, workspace, KS_ID_LEN);
+		ks_keyring_make_key(&key);
+	} while (!insert_key(&key));
+	return (int32) key.version;
 }
 
 void
 ks_keys_current(const uint8 workspace[KS_ID_LEN], KsWrappedKey *key)
 {
 	static KsPlan plan = {.sql =
-		"SELECT version, key_id, root_key, wrapped, xmin FROM keystone_private.workspace_keys"
-		" WHERE workspace_id = $1 ORDER BY version DESC LIMIT 1 FOR SHARE"
+		"SELECT " KS_WRAPPED_COLUMNS " FROM keystone_private.workspace_keys"
+		" WHERE workspace_id = $1 ORDER BY version DESC LIMIT 1 FOR KEY SHARE"
 	};
 	KsArgs		args = {0};
 	KsSpi		spi;
-	int32		version;
 
 	memset(key, 0, sizeof(*key));
 	key->purpose = KS_PURPOSE_WORKSPACE_KEY;
@@ -218,10 +253,65 @@ ks_keys_current(const uint8 workspace[KS_ID_LEN], KsWrappedKey *key)
 	ks_spi_begin_write(&spi);
 	ks_arg_uuid(&args, workspace);
 	if (ks_spi_write(&plan, &args) != 1)
-		ks_error_shredded();
-	(void) ks_col_int(0, 1, &version);
-	key->version = (uint32) version;
-	read_wrapped(&spi, 0, 2, key);
+		ks_error_shredded(NULL);
+	ks_keys_read(&spi, 0, 1, key);
+	ks_spi_end(&spi);
+}
+
+bool
+ks_keys_version(const uint8 workspace[KS_ID_LEN], int32 version, KsWrappedKey *key)
+{
+	static KsPlan plan = {.sql =
+		"SELECT " KS_WRAPPED_COLUMNS " FROM keystone_private.workspace_keys WHERE workspace_id = $1 AND version = $2"
+	};
+	KsArgs		args = {0};
+	KsSpi		spi;
+	bool		found;
+
+	memset(key, 0, sizeof(*key));
+	key->purpose = KS_PURPOSE_WORKSPACE_KEY;
+	memcpy(key->workspace, workspace, KS_ID_LEN);
+
+	ks_spi_begin(&spi);
+	ks_arg_uuid(&args, workspace);
+	ks_arg_int(&args, true, version);
+	found = ks_spi_read(&plan, &args) == 1;
+	if (found)
+		ks_keys_read(&spi, 0, 1, key);
+	ks_spi_end(&spi);
+	return found;
+}
+
+int32
+ks_keys_current_version(const uint8 workspace[KS_ID_LEN])
+{
+	static KsPlan plan = {.sql =
+		"SELECT version FROM keystone_private.workspace_keys WHERE workspace_id = $1 ORDER BY version DESC LIMIT 1"
+	};
+	KsArgs		args = {0};
+	KsSpi		spi;
+	int32		version = 0;
+
+	ks_spi_begin(&spi);
+	ks_arg_uuid(&args, workspace);
+	if (ks_spi_read(&plan, &args) == 1)
+		(void) ks_col_int(0, 1, &version);
+	ks_spi_end(&spi);
+	return version;
+}
+
+void
+ks_keys_lock(const uint8 workspace[KS_ID_LEN])
+{
+	static KsPlan plan = {.sql =
+		"SELECT version FROM keystone_private.workspace_keys WHERE workspace_id = $1 ORDER BY version FOR UPDATE"
+	};
+	KsArgs		args = {0};
+	KsSpi		spi;
+
+	ks_spi_begin_write(&spi);
+	ks_arg_uuid(&args, workspace);
+	(void) ks_spi_write(&plan, &args);
 	ks_spi_end(&spi);
 }
 
@@ -247,13 +337,102 @@ void
 ks_keys_shred(const uint8 workspace[KS_ID_LEN])
 {
 	static KsPlan plan = {.sql = "DELETE FROM keystone_private.workspace_keys WHERE workspace_id = $1"};
+	static KsPlan forget = {.sql = "DELETE FROM keystone_private.key_usage WHERE workspace_id = $1"};
 	KsArgs		args = {0};
 	KsSpi		spi;
 
 	ks_spi_begin_write(&spi);
 	ks_arg_uuid(&args, workspace);
 	(void) ks_spi_write(&plan, &args);
+	(void) ks_spi_write(&forget, &args);
 	ks_spi_end(&spi);
+	ks_kms_forget(workspace);
+}
+
+int
+ks_keys_list(const uint8 workspace[KS_ID_LEN], KsWrappedKey **keys)
+{
+	static KsPlan plan = {.sql =
+		"SELECT " KS_WRAPPED_COLUMNS " FROM keystone_private.workspace_keys WHERE workspace_id = $1 ORDER BY version"
+	};
+	KsArgs		args = {0};
+	KsSpi		spi;
+	int			n;
+
+	ks_spi_begin(&spi);
+	ks_arg_uuid(&args, workspace);
+	n = (int) ks_spi_read(&plan, &args);
+	*keys = MemoryContextAllocZero(spi.caller, Max(n, 1) * sizeof(KsWrappedKey));
+	for (int i = 0; i < n; i++)
+	{
+		(*keys)[i].purpose = KS_PURPOSE_WORKSPACE_KEY;
+		memcpy((*keys)[i].workspace, workspace, KS_ID_LEN);
+		ks_keys_read(&spi, i, 1, &(*keys)[i]);
+	}
+	ks_spi_end(&spi);
+	return n;
+}
+
+void
+ks_keys_replace(const KsWrappedKey *key)
+{
+	static KsPlan plan = {.sql =
+		"UPDATE keystone_private.workspace_keys SET root_key = $3, wrapped = $4, kms_uri = $5,"
+		" previous_root_key = NULL, previous_wrapped = NULL WHERE workspace_id = $1 AND version = $2"
+	};
+	KsArgs		args = {0};
+	KsSpi		spi;
+
+	ks_keys_remember_root(key);
+	ks_spi_begin_write(&spi);
+	ks_arg_uuid(&args, key->workspace);
+	ks_arg_int(&args, true, (int32) key->version);
+	ks_arg_text(&args, key->root_key);
+	ks_arg_bytes(&args, key->wrapped, key->wrapped_len);
+	ks_arg_text(&args, key->kms_uri);
+	(void) ks_spi_write(&plan, &args);
+	ks_spi_end(&spi);
+}
+
+bool
+ks_keys_have_customer(const uint8 workspace[KS_ID_LEN])
+{
+	static KsPlan plan = {.sql =
+		"SELECT 1 FROM keystone_private.workspace_keys WHERE workspace_id = $1 AND kms_uri IS NOT NULL LIMIT 1"
+	};
+	KsArgs		args = {0};
+	KsSpi		spi;
+	bool		found;
+
+	ks_spi_begin(&spi);
+	ks_arg_uuid(&args, workspace);
+	found = ks_spi_read(&plan, &args) > 0;
+	ks_spi_end(&spi);
+	return found;
+}
+
+int
+ks_keys_customers(KsCustomerKey **keys)
+{
+	static KsPlan plan = {.sql =
+		"SELECT workspace_id, kms_uri, count(*) FROM keystone_private.workspace_keys WHERE kms_uri IS NOT NULL"
+		" GROUP BY workspace_id, kms_uri ORDER BY workspace_id, kms_uri"
+	};
+	KsArgs		args = {0};
+	KsSpi		spi;
+	int			n;
+
+	ks_spi_begin(&spi);
+	n = (int) ks_spi_read(&plan, &args);
+	*keys = MemoryContextAllocZero(spi.caller, Max(n, 1) * sizeof(KsCustomerKey));
+	for (int i = 0; i < n; i++)
+	{
+		(void) ks_col_uuid(i, 1, (*keys)[i].workspace);
+		(*keys)[i].uri = ks_col_text(&spi, i, 2);
+		(void) ks_col_bigint(i, 3, &(*keys)[i].versions);
+	}
+	ks_spi_end(&spi);
+	return n;
 }
 
 int64
@@ -273,4 +452,44 @@ ks_keys_pending_rewraps(const char *root_key)
 	(void) ks_col_bigint(0, 1, &count);
 	ks_spi_end(&spi);
 	return count;
+}
+
+Datum
+ks_keys_root_ids(void)
+{
+	char		ids[KS_ROOT_KEYS_MAX][KS_ROOT_KEY_ID_MAX + 1];
+	Datum		elements[KS_ROOT_KEYS_MAX];
+	int			n = ks_keyring_root_ids(ids);
+
+	for (int i = 0; i < n; i++)
+		elements[i] = CStringGetTextDatum(ids[i]);
+	return PointerGetDatum(construct_array(elements, n, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+char *
+ks_keys_missing_roots(void)
+{
+	static KsPlan plan = {.sql =
+		"SELECT root_key, count(*) FROM keystone_private.workspace_keys WHERE root_key <> ALL ($1)"
+		" AND (previous_root_key IS NULL OR previous_root_key <> ALL ($1)) GROUP BY root_key ORDER BY root_key"
+	};
+	KsArgs		args = {0};
+	KsSpi		spi;
+	StringInfoData text;
+	int			n;
+
+	initStringInfo(&text);
+	ks_arg_datum(&args, true, TEXTARRAYOID, ks_keys_root_ids());
+	ks_spi_begin(&spi);
+	n = (int) ks_spi_read(&plan, &args);
+	for (int i = 0; i < n; i++)
+	{
+		int64		count;
+
+		(void) ks_col_bigint(i, 2, &count);
+		appendStringInfo(&text, "%sroot key \"%s\" is missing from the keyring: " INT64_FORMAT " keys of workspaces need it",
+						 i > 0 ? "; " : "", ks_col_text(&spi, i, 1), count);
+	}
+	ks_spi_end(&spi);
+	return n > 0 ? text.data : NULL;
 }

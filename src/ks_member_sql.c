@@ -18,6 +18,7 @@
 
 #include "ks_apikey.h"
 #include "ks_error.h"
+#include "ks_gate.h"
 #include "ks_hooks.h"
 #include "ks_http.h"
 #include "ks_invitation.h"
@@ -88,6 +89,25 @@ get_role(FunctionCallInfo fcinfo, const KsMembership *giver, uint32 *extra)
 	return role;
 }
 
+/* Asks policy about a member; role NULL: it gets none. */
+static void
+ask_policy(KsVerb *verb, const KsMembership *me, const char *action, const uint8 *principal,
+		   const char *role, uint32 extra)
+{
+	Jsonb	   *parameters = NULL;
+	char		id[37];
+
+	if (ks_gate_is_silent(verb, me->workspace, action))
+		return;
+	ks_text_from_uuid(principal, id);
+	if (role != NULL)
+	{
+		parameters = ks_gate_text_parameter(NULL, "role", role);
+		parameters = ks_gate_texts_parameter(parameters, "extra_permissions", ks_permission_names(extra));
+	}
+	ks_gate_object(verb, me, action, "member", id, parameters);
+}
+
 /* Who becomes an owner has a plan, too, which includes so many workspaces. */
 static void
 check_room_of_owner(const KsMembership *me, const uint8 principal[KS_ID_LEN], const KsMember *row)
@@ -124,6 +144,7 @@ add_member(FunctionCallInfo fcinfo, KsVerb *verb)
 	ks_plan_check_members(me.workspace, principal);
 	if (strcmp(role, "owner") == 0)
 		check_room_of_owner(&me, principal, &row);
+	ask_policy(verb, &me, "add_member", principal, role, extra);
 	ks_tenant_put_member(me.workspace, principal, role, extra, verb->call.actor.principal);
 	PG_RETURN_VOID();
 }
@@ -180,6 +201,7 @@ set_member_role(FunctionCallInfo fcinfo, KsVerb *verb)
 		check_room_of_owner(&me, principal, &row);
 	else
 		check_last_owner(&row);
+	ask_policy(verb, &me, "set_member_role", principal, role, extra);
 	ks_tenant_put_member(me.workspace, principal, role, extra, verb->call.actor.principal);
 	PG_RETURN_VOID();
 }
@@ -254,6 +276,10 @@ remove_member(FunctionCallInfo fcinfo, KsVerb *verb)
 	if (!admin)
 		check_may_change(&me, &row);
 	check_last_owner(&row);
+
+	/* Nobody is kept in a workspace, and an administrator is no member. */
+	if (!admin && !self)
+		ask_policy(verb, &me, "remove_member", principal, NULL, 0);
 	ks_tenant_put_member(me.workspace, principal, NULL, 0,
 						 verb->call.actor.source != KS_SOURCE_ANONYMOUS ? verb->call.actor.principal : NULL);
 	end_rights_of(me.workspace, principal);
@@ -289,6 +315,7 @@ transfer_ownership(FunctionCallInfo fcinfo, KsVerb *verb)
 	if (memcmp(principal, verb->call.actor.principal, KS_ID_LEN) == 0)
 		PG_RETURN_VOID();
 	check_room_of_owner(&me, principal, &row);
+	ask_policy(verb, &me, "transfer_ownership", principal, NULL, 0);
 	ks_tenant_put_member(me.workspace, principal, "owner", 0, verb->call.actor.principal);
 	ks_tenant_put_member(me.workspace, verb->call.actor.principal, "admin", 0, verb->call.actor.principal);
 	PG_RETURN_VOID();
@@ -380,6 +407,8 @@ invite_member(FunctionCallInfo fcinfo, KsVerb *verb)
 	if (me.personal)
 		ks_error_denied("nobody is invited into a personal workspace", NULL);
 	invitation.role = get_invited_role(fcinfo, &me);
+	ks_gate_object(verb, &me, "add_member", "member", NULL,
+				   ks_gate_text_parameter(NULL, "role", invitation.role));
 	invitation.workspace = me.workspace;
 	invitation.invited_by = verb->call.actor.principal;
 

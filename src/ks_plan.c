@@ -303,6 +303,15 @@ require_room(const KsPlanInfo *plan, const char *what, int64 number, int64 inclu
 	ks_error_limited(&limited, ks_identity_over_http());
 }
 
+void
+ks_plan_check_feature(const uint8 workspace[KS_ID_LEN], const char *feature)
+{
+	const KsPlanInfo *plan = ks_plan_of(workspace);
+
+	if (!ks_plan_has(plan, feature))
+		require_room(plan, feature, 0, 0);
+}
+
 static int64
 read_count(KsPlan *statement, const KsArgs *args)
 {

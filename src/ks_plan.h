@@ -69,4 +69,7 @@ extern void ks_plan_check_providers(const uint8 workspace[KS_ID_LEN], const char
 extern void ks_plan_check_workspaces(const uint8 owner[KS_ID_LEN]);
 extern void ks_plan_check_ownership(const uint8 workspace[KS_ID_LEN], const uint8 owner[KS_ID_LEN]);
 
+/* The same for a feature that the plan does not have; no lock is needed. */
+extern void ks_plan_check_feature(const uint8 workspace[KS_ID_LEN], const char *feature);
+
 #endif							/* KS_PLAN_H */

@@ -9,7 +9,6 @@
  */
 #include "postgres.h"
 
-#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "lib/stringinfo.h"
@@ -20,31 +19,14 @@
 
 #include "ks_dotenv.h"
 #include "ks_error.h"
-#include "ks_http.h"
+#include "ks_gate.h"
 #include "ks_latency.h"
 #include "ks_mem.h"
-#include "ks_request.h"
 #include "ks_text.h"
 #include "ks_value.h"
 #include "ks_vault_args.h"
 
 #define VERIFY_BATCH	100
-
-/*
- * Before a value is given out: the vault is open, and the reveal can be
- * recorded, which it cannot on a standby, nor in a copy that was not accepted.
- * Nor is a value given to a GET, which a browser sends for any page, and which
- * may be cached and logged on its way.
- */
-static void
-begin_reveal(void)
-{
-	if (RecoveryInProgress() || (ks_identity_is_authenticator() && ks_request_is_read()))
-		ks_error_read_only();
-	ks_keyring_require_open();
-	ks_change_require();
-	ks_http_no_store();
-}
 
 /* Runs a verb that gives values out; its time is one of the metrics. */
 static Datum
@@ -118,13 +100,16 @@ add_owner(KsDetail *detail, const KsReveal *wanted, char owner[37])
 static Datum
 give(KsVerb *verb, KsReveal *wanted, text *field)
 {
-	bool		revealed = ks_vault_reveal(&verb->call, wanted);
+	bool		found = ks_vault_find(&verb->call, wanted);
 	char	   *owner = palloc(37); /* also for the entry of an error */
 
 	if (wanted->seen)
 		ks_verb_credential(verb, &wanted->credential, wanted->sealed.version);
 	add_owner(&verb->detail, wanted, owner);
-	if (!revealed)
+	if (!found)
+		ks_vault_raise(&wanted->problem);
+	ks_gate_credential(verb, NULL, "reveal", &wanted->credential, wanted->sealed.version, NULL);
+	if (!ks_vault_take(&verb->call, wanted))
 		ks_vault_raise(&wanted->problem);
 	ks_verb_record(verb, KS_OUTCOME_OK, &wanted->credential, &wanted->sealed);
 	return value_result(&wanted->value, field);
@@ -144,7 +129,7 @@ reveal(FunctionCallInfo fcinfo, KsVerb *verb)
 	name->environment = ks_get_environment(fcinfo, 2);
 	get_scope(fcinfo, 6, name);
 	ks_verb_extra(verb, fcinfo, 7);
-	begin_reveal();
+	ks_begin_reveal();
 	ks_membership(&verb->call, ks_arg_get_text_or_null(fcinfo, 0), &member);
 	memcpy(verb->workspace, member.workspace, KS_ID_LEN);
 	name->workspace = member.workspace;
@@ -173,7 +158,7 @@ reveal_by_id(FunctionCallInfo fcinfo, KsVerb *verb)
 	wanted.version = ks_arg_get_version(fcinfo, 1, "version");
 	ks_verb_enter_known(verb, KS_PROFILE_CLIENT);
 	ks_verb_extra(verb, fcinfo, 3);
-	begin_reveal();
+	ks_begin_reveal();
 	wanted.id = ks_arg_get_uuid(fcinfo, 0, "credential");
 	memcpy(verb->object, wanted.id, KS_ID_LEN);
 	return give(verb, &wanted, ks_arg_get_text_or_null(fcinfo, 2));
@@ -194,7 +179,22 @@ typedef struct Batch
 	KsSetResult set;			/* not of export_env() */
 	bool		waiting;
 	KsTicket	ticket;			/* of the last entry */
+	int			pairs;			/* of the verb's detail, and its length, that */
+	size_t		len;			/* are not of one reveal */
 } Batch;
+
+/* One of them; false with a problem. */
+static bool
+reveal_one(Batch *batch, KsReveal *wanted)
+{
+	KsVerb	   *verb = batch->verb;
+
+	batch->pairs = verb->detail.n;
+	batch->len = verb->detail.len;
+	return ks_vault_find(&verb->call, wanted) &&
+		ks_gate_row(verb, &wanted->credential, wanted->sealed.version, &wanted->problem) &&
+		ks_vault_take(&verb->call, wanted);
+}
 
 /* Puts the entry of one reveal.  The ticket of a refusal that is only counted
  * is not waited for. */
@@ -202,8 +202,6 @@ static void
 put_revealed(Batch *batch, const KsReveal *wanted)
 {
 	KsVerb	   *verb = batch->verb;
-	int			pairs = verb->detail.n;
-	size_t		len = verb->detail.len;
 	char		owner[37];
 
 	add_owner(&verb->detail, wanted, owner);
@@ -216,8 +214,8 @@ put_revealed(Batch *batch, const KsReveal *wanted)
 								 wanted->problem.sqlstate == KS_ERRCODE_LIMITED ? &wanted->problem.limited : NULL,
 								 wanted->seen ? &wanted->credential : NULL, wanted->id, &batch->ticket))
 		batch->waiting = true;
-	verb->detail.n = pairs;
-	verb->detail.len = len;
+	verb->detail.n = batch->pairs;
+	verb->detail.len = batch->len;
 }
 
 /* Before anything is given out: what was put last is durable, and so is all
@@ -242,6 +240,8 @@ describe_problem(const KsProblem *problem)
 				errmsg("a credential could not be revealed: %s", problem->message),
 				errdetail_log("%s", problem->reason),
 				errhidestmt(true));
+	if (problem->policy)
+		return psprintf("%s %s: %s", unpack_sql_state(problem->sqlstate), problem->message, problem->detail);
 	return psprintf("%s %s", unpack_sql_state(problem->sqlstate), problem->message);
 }
 
@@ -256,7 +256,7 @@ add_revealed(Batch *batch, KsReveal *wanted, const char *name)
 	Datum		values[5] = {0};
 	bool		nulls[5] = {true, true, true, true, true};
 
-	if (ks_vault_reveal(&batch->verb->call, wanted))
+	if (reveal_one(batch, wanted))
 	{
 		values[3] = PointerGetDatum(cstring_to_text_with_len(wanted->value.data, (int) wanted->value.len));
 		nulls[3] = false;
@@ -324,7 +324,7 @@ reveal_many(FunctionCallInfo fcinfo, KsVerb *verb)
 	if (n > KS_REVEAL_MANY_MAX)
 		ks_error_invalid("credentials", psprintf("at most %d", KS_REVEAL_MANY_MAX), NULL);
 	ks_verb_why(verb, ks_arg_get_text_or_null(fcinfo, 1), ks_arg_get_jsonb(fcinfo, 2, "context"));
-	begin_reveal();
+	ks_begin_reveal();
 
 	ids = palloc(Max(n, 1) * KS_ID_LEN);
 	for (int i = 0; i < n; i++)
@@ -403,7 +403,7 @@ reveal_env(FunctionCallInfo fcinfo, KsVerb *verb)
 	ks_verb_enter_known(verb, KS_PROFILE_CLIENT);
 	environment = ks_get_environment(fcinfo, 1);
 	ks_verb_why(verb, ks_arg_get_text_or_null(fcinfo, 3), ks_arg_get_jsonb(fcinfo, 4, "context"));
-	begin_reveal();
+	ks_begin_reveal();
 	ks_membership(&verb->call, ks_arg_get_text_or_null(fcinfo, 0), &member);
 	memcpy(verb->workspace, member.workspace, KS_ID_LEN);
 	ks_require(&member, KS_PERM_VIEW);
@@ -469,7 +469,7 @@ read_exported(Batch *batch, const uint8 *id, ExportedLine *line)
 		line->why = "the name does not fit dotenv";
 		return;
 	}
-	if (ks_vault_reveal(&batch->verb->call, &wanted))
+	if (reveal_one(batch, &wanted))
 		line->value = wanted.value;
 	else
 		line->why = describe_problem(&wanted.problem);
@@ -525,7 +525,7 @@ export_env(FunctionCallInfo fcinfo, KsVerb *verb)
 	ks_verb_enter_known(verb, KS_PROFILE_CLIENT);
 	environment = ks_get_environment(fcinfo, 1);
 	ks_verb_why(verb, ks_arg_get_text_or_null(fcinfo, 2), ks_empty_object());
-	begin_reveal();
+	ks_begin_reveal();
 	ks_membership(&verb->call, ks_arg_get_text_or_null(fcinfo, 0), &member);
 	memcpy(verb->workspace, member.workspace, KS_ID_LEN);
 	ks_require(&member, KS_PERM_REVEAL);

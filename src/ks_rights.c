@@ -793,6 +793,13 @@ ks_rights_init(void)
 	ks_identity_loader.refuse_principal = refuse_principal;
 }
 
+uint64
+ks_rights_stamp(void)
+{
+	refresh_cache();
+	return cache_beginnings;
+}
+
 void
 ks_rights_changed(Oid relation)
 {
@@ -882,10 +889,8 @@ ks_enter_known(KsCall *call, uint32 needed)
 }
 
 void
-ks_check_extra(bool has_approval, const text *reason, const Jsonb *context)
+ks_check_extra(const text *reason, const Jsonb *context)
 {
-	if (has_approval)
-		ks_error_invalid("approval", "NULL while there are no policies", NULL);
 	if (reason != NULL && VARSIZE_ANY_EXHDR(reason) > KS_REASON_MAX)
 		ks_error_invalid("reason", psprintf("at most %d bytes long", KS_REASON_MAX), NULL);
 	if (context == NULL)
@@ -899,7 +904,7 @@ ks_check_extra(bool has_approval, const text *reason, const Jsonb *context)
 void
 ks_check_extra_args(FunctionCallInfo fcinfo, int n)
 {
-	ks_check_extra(!PG_ARGISNULL(n), ks_arg_get_text_or_null(fcinfo, n + 1),
+	ks_check_extra(ks_arg_get_text_or_null(fcinfo, n + 1),
 				   PG_ARGISNULL(n + 2) ? NULL : PG_GETARG_JSONB_P(n + 2));
 }
 

@@ -63,10 +63,11 @@ extern void ks_enter(KsCall *call, uint32 profiles);
 /* As ks_enter(), and 42501 with the reason when the caller is anonymous. */
 extern void ks_enter_known(KsCall *call, uint32 profiles);
 
-/* Checks the trailing parameters approval, reason and context: 22023. */
-extern void ks_check_extra(bool has_approval, const text *reason, const Jsonb *context);
+/* Checks the trailing parameters reason and context: 22023. */
+extern void ks_check_extra(const text *reason, const Jsonb *context);
 
-/* The same for a function that has all three, the first being argument n. */
+/* The same for a function that has approval, reason and context, the first
+ * being argument n. */
 extern void ks_check_extra_args(FunctionCallInfo fcinfo, int n);
 
 /* The bit of a profile's name, and back; 0 and NULL when there is none. */
@@ -144,6 +145,13 @@ extern bool ks_parse_workspace(const text *workspace, uint8 id[KS_ID_LEN],
 /* A membership that this transaction has given its own caller gives nothing
  * before it commits. */
 extern void ks_rights_defer(const uint8 workspace[KS_ID_LEN]);
+
+/*
+ * Grows whenever what this room knows may have changed, having taken in what
+ * others have committed: as long as it is the same, what was found of a caller
+ * holds, but for the end of an API key's time.
+ */
+extern uint64 ks_rights_stamp(void);
 
 /* Makes every backend read a table's rights again. */
 extern void ks_rights_changed(Oid relation);

@@ -67,8 +67,8 @@ permissions_of_array(Datum array)
 	return bits & ~KS_PERM_MEMBER;
 }
 
-void
-ks_arg_permissions(KsArgs *args, uint32 bits)
+Datum
+ks_permission_names(uint32 bits)
 {
 	Datum		elements[lengthof(permissions)];
 	int			n = 0;
@@ -78,8 +78,13 @@ ks_arg_permissions(KsArgs *args, uint32 bits)
 		if (bits & permissions[i].bit)
 			elements[n++] = CStringGetTextDatum(permissions[i].name);
 	}
-	ks_arg_datum(args, true, TEXTARRAYOID,
-				 PointerGetDatum(construct_array(elements, n, TEXTOID, -1, false, TYPALIGN_INT)));
+	return PointerGetDatum(construct_array(elements, n, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+void
+ks_arg_permissions(KsArgs *args, uint32 bits)
+{
+	ks_arg_datum(args, true, TEXTARRAYOID, ks_permission_names(bits));
 }
 
 /* MAC input: the table's purpose, then the columns that matter. */
@@ -239,6 +244,86 @@ limit_fields(KsFields *f, uint8 *buf, const KsLimitRow *l)
 	ks_fields_u32(f, l->refundable);
 	ks_fields_i64(f, l->updated_at);
 	time_field(f, l->dropped, l->dropped_at);
+}
+
+void
+ks_document_digest(const Jsonb *document, uint8 digest[KS_DIGEST_LEN])
+{
+	char	   *text = JsonbToCString(NULL, unconstify(JsonbContainer *, &document->root), (int) VARSIZE(document));
+
+	if (ks_sha256(text, strlen(text), digest) != KS_CRYPTO_OK)
+		ks_error_crypto("compute a digest");
+	pfree(text);
+}
+
+static void
+policy_fields(KsFields *f, uint8 *buf, const KsPolicyRow *y)
+{
+	uint8		digest[KS_DIGEST_LEN];
+
+	ks_document_digest(y->document, digest);
+	ks_fields_begin(f, buf, MAC_INPUT_MAX, "keystone row policy v1");
+	ks_fields_uuid(f, y->workspace);
+	ks_fields_text(f, y->id);
+	ks_fields_u32(f, (uint32) y->version);
+	ks_fields_text(f, y->level);
+	ks_fields_text(f, y->enforcement);
+	ks_fields_bytes(f, digest, KS_DIGEST_LEN);
+	ks_fields_uuid(f, y->by_principal ? y->updated_by : NULL);
+	ks_fields_i64(f, y->updated_at);
+	time_field(f, y->dropped, y->dropped_at);
+}
+
+static void
+approval_fields(KsFields *f, uint8 *buf, const KsApprovalRow *a)
+{
+	uint8		digests[3][KS_DIGEST_LEN];
+
+	ks_document_digest(a->resource, digests[0]);
+	ks_document_digest(a->parameters, digests[1]);
+	ks_document_digest(a->need, digests[2]);
+	ks_fields_begin(f, buf, MAC_INPUT_MAX, "keystone row approval request v1");
+	ks_fields_uuid(f, a->workspace);
+	ks_fields_uuid(f, a->id);
+	ks_fields_uuid(f, a->requester);
+	ks_fields_text(f, a->action);
+	ks_fields_bytes(f, digests, sizeof(digests));
+	ks_fields_text(f, a->reason);
+	ks_fields_bytes(f, a->request_hash, KS_DIGEST_LEN);
+	ks_fields_u32(f, a->break_glass);
+	ks_fields_text(f, a->state);
+	ks_fields_u32(f, (uint32) a->level);
+	ks_fields_i64(f, a->created_at);
+	ks_fields_i64(f, a->expires_at);
+	time_field(f, a->decided, a->decided_at);
+	time_field(f, a->claimed, a->claimed_at);
+	time_field(f, a->completed, a->completed_at);
+	ks_fields_uuid(f, a->reviewed ? a->reviewed_by : NULL);
+	time_field(f, a->reviewed, a->reviewed_at);
+}
+
+static void
+vote_fields(KsFields *f, uint8 *buf, const KsVoteRow *v)
+{
+	ks_fields_begin(f, buf, MAC_INPUT_MAX, "keystone row approval vote v1");
+	ks_fields_uuid(f, v->workspace);
+	ks_fields_uuid(f, v->request);
+	ks_fields_uuid(f, v->voter);
+	ks_fields_text(f, v->vote);
+	ks_fields_bytes(f, v->request_hash, KS_DIGEST_LEN);
+	ks_fields_i64(f, v->voted_at);
+}
+
+static void
+preview_fields(KsFields *f, uint8 *buf, const KsPreviewRow *r)
+{
+	ks_fields_begin(f, buf, MAC_INPUT_MAX, "keystone row preview v1");
+	ks_fields_uuid(f, r->workspace);
+	ks_fields_uuid(f, r->credential);
+	ks_fields_uuid(f, r->id);
+	ks_fields_u32(f, (uint32) r->version);
+	ks_fields_uuid(f, r->created_by);
+	ks_fields_i64(f, r->created_at);
 }
 
 void
@@ -503,6 +588,107 @@ ks_limit_read(const KsSpi *spi, uint64 row, int first, KsLimitRow *limit)
 	return mac_is_valid(spi, row, first + 14, &fields);
 }
 
+bool
+ks_policy_read(const KsSpi *spi, uint64 row, int first, KsPolicyRow *policy)
+{
+	uint8		buf[MAC_INPUT_MAX];
+	KsFields	fields;
+
+	memset(policy, 0, sizeof(*policy));
+	(void) ks_col_uuid(row, first, policy->workspace);
+	policy->id = ks_col_text(spi, row, first + 1);
+	(void) ks_col_int(row, first + 2, &policy->version);
+	policy->level = ks_col_text(spi, row, first + 3);
+	policy->enforcement = ks_col_text(spi, row, first + 4);
+	policy->document = ks_col_jsonb(spi, row, first + 5);
+	policy->by_principal = ks_col_uuid(row, first + 6, policy->updated_by);
+	(void) ks_col_time(row, first + 7, &policy->updated_at);
+	policy->dropped = ks_col_time(row, first + 8, &policy->dropped_at);
+	if (policy->document == NULL)
+		return false;
+	policy_fields(&fields, buf, policy);
+	return mac_is_valid(spi, row, first + 9, &fields);
+}
+
+/* False when the column has not the length of a digest. */
+static bool
+get_digest(const KsSpi *spi, uint64 row, int column, uint8 digest[KS_DIGEST_LEN])
+{
+	size_t		len = 0;
+	uint8	   *bytes = ks_col_bytes(spi, row, column, &len);
+
+	if (bytes == NULL || len != KS_DIGEST_LEN)
+		return false;
+	memcpy(digest, bytes, KS_DIGEST_LEN);
+	return true;
+}
+
+bool
+ks_approval_read(const KsSpi *spi, uint64 row, int first, KsApprovalRow *approval)
+{
+	uint8		buf[MAC_INPUT_MAX];
+	KsFields	fields;
+
+	memset(approval, 0, sizeof(*approval));
+	(void) ks_col_uuid(row, first, approval->workspace);
+	(void) ks_col_uuid(row, first + 1, approval->id);
+	(void) ks_col_uuid(row, first + 2, approval->requester);
+	approval->action = ks_col_text(spi, row, first + 3);
+	approval->resource = ks_col_jsonb(spi, row, first + 4);
+	approval->parameters = ks_col_jsonb(spi, row, first + 5);
+	approval->reason = ks_col_text(spi, row, first + 6);
+	approval->need = ks_col_jsonb(spi, row, first + 8);
+	approval->break_glass = ks_col_bool(row, first + 9);
+	approval->state = ks_col_text(spi, row, first + 10);
+	(void) ks_col_int(row, first + 11, &approval->level);
+	(void) ks_col_time(row, first + 12, &approval->created_at);
+	(void) ks_col_time(row, first + 13, &approval->expires_at);
+	approval->decided = ks_col_time(row, first + 14, &approval->decided_at);
+	approval->claimed = ks_col_time(row, first + 15, &approval->claimed_at);
+	approval->completed = ks_col_time(row, first + 16, &approval->completed_at);
+	approval->reviewed = ks_col_time(row, first + 18, &approval->reviewed_at);
+	if (ks_col_uuid(row, first + 17, approval->reviewed_by) != approval->reviewed ||
+		!get_digest(spi, row, first + 7, approval->request_hash))
+		return false;
+	approval_fields(&fields, buf, approval);
+	return mac_is_valid(spi, row, first + 19, &fields);
+}
+
+bool
+ks_vote_read(const KsSpi *spi, uint64 row, int first, KsVoteRow *vote)
+{
+	uint8		buf[MAC_INPUT_MAX];
+	KsFields	fields;
+
+	memset(vote, 0, sizeof(*vote));
+	(void) ks_col_uuid(row, first, vote->workspace);
+	(void) ks_col_uuid(row, first + 1, vote->request);
+	(void) ks_col_uuid(row, first + 2, vote->voter);
+	vote->vote = ks_col_text(spi, row, first + 3);
+	(void) ks_col_time(row, first + 5, &vote->voted_at);
+	if (!get_digest(spi, row, first + 4, vote->request_hash))
+		return false;
+	vote_fields(&fields, buf, vote);
+	return mac_is_valid(spi, row, first + 6, &fields);
+}
+
+bool
+ks_preview_read(const KsSpi *spi, uint64 row, int first, KsPreviewRow *preview)
+{
+	uint8		buf[MAC_INPUT_MAX];
+	KsFields	fields;
+
+	memset(preview, 0, sizeof(*preview));
+	(void) ks_col_uuid(row, first, preview->workspace);
+	(void) ks_col_uuid(row, first + 1, preview->credential);
+	(void) ks_col_uuid(row, first + 2, preview->id);
+	(void) ks_col_int(row, first + 3, &preview->version);
+	(void) ks_col_uuid(row, first + 4, preview->created_by);
+	(void) ks_col_time(row, first + 5, &preview->created_at);
+	preview_fields(&fields, buf, preview);
+	return mac_is_valid(spi, row, first + 6, &fields);
+}
+
 /* The HMAC of each as an argument. */
 #define DEFINE_ADD_MAC(function, type, fields_of) \
 void \
@@ -525,6 +711,10 @@ DEFINE_ADD_MAC(ks_key_secret_add_mac, KsKeySecretRow, key_secret_fields)
 DEFINE_ADD_MAC(ks_invitation_add_mac, KsInvitationRow, invitation_fields)
 DEFINE_ADD_MAC(ks_share_add_mac, KsShareRow, share_fields)
 DEFINE_ADD_MAC(ks_limit_add_mac, KsLimitRow, limit_fields)
+DEFINE_ADD_MAC(ks_policy_add_mac, KsPolicyRow, policy_fields)
+DEFINE_ADD_MAC(ks_approval_add_mac, KsApprovalRow, approval_fields)
+DEFINE_ADD_MAC(ks_vote_add_mac, KsVoteRow, vote_fields)
+DEFINE_ADD_MAC(ks_preview_add_mac, KsPreviewRow, preview_fields)
 
 Datum
 ks_name_list_datum(const KsNameList *list)
@@ -565,6 +755,10 @@ DEFINE_IS_VALID(key_secret_is_valid, KsKeySecretRow, ks_key_secret_read)
 DEFINE_IS_VALID(invitation_is_valid, KsInvitationRow, ks_invitation_read)
 DEFINE_IS_VALID(share_is_valid, KsShareRow, ks_share_read)
 DEFINE_IS_VALID(limit_is_valid, KsLimitRow, ks_limit_read)
+DEFINE_IS_VALID(policy_is_valid, KsPolicyRow, ks_policy_read)
+DEFINE_IS_VALID(approval_is_valid, KsApprovalRow, ks_approval_read)
+DEFINE_IS_VALID(vote_is_valid, KsVoteRow, ks_vote_read)
+DEFINE_IS_VALID(preview_is_valid, KsPreviewRow, ks_preview_read)
 
 /* A table whose rows give rights.  Its plan has the row's name as one more column. */
 typedef struct MacTable
@@ -606,6 +800,18 @@ static MacTable mac_tables[] = {
 	{"limits",
 		{.sql = "SELECT " KS_LIMIT_COLUMNS ", l.workspace_id || '/' || l.name FROM keystone_private.limits l"},
 	KS_LIMIT_COLUMNS_N, limit_is_valid},
+	{"policies",
+		{.sql = "SELECT " KS_POLICY_COLUMNS ", y.workspace_id || '/' || y.id FROM keystone_private.policies y"},
+	KS_POLICY_COLUMNS_N, policy_is_valid},
+	{"approval_requests",
+		{.sql = "SELECT " KS_APPROVAL_COLUMNS ", a.workspace_id || '/' || a.id FROM keystone.approval_requests a"},
+	KS_APPROVAL_COLUMNS_N, approval_is_valid},
+	{"approval_votes",
+		{.sql = "SELECT " KS_VOTE_COLUMNS ", v.workspace_id || '/' || v.request_id || '/' || v.voter FROM keystone.approval_votes v"},
+	KS_VOTE_COLUMNS_N, vote_is_valid},
+	{"previews",
+		{.sql = "SELECT " KS_PREVIEW_COLUMNS ", r.workspace_id || '/' || r.credential_id || '/' || r.id FROM keystone_private.previews r"},
+	KS_PREVIEW_COLUMNS_N, preview_is_valid},
 };
 
 /* Counts the forged rows of a table; named says how many are named already. */

@@ -32,6 +32,9 @@
 /* The bit of a permission's name; 0 when there is none of that name. */
 extern uint32 ks_permission_bit(const char *name);
 
+/* The names of bits as a text[], always in the same order. */
+extern Datum ks_permission_names(uint32 bits);
+
 typedef struct KsPrincipalRow
 {
 	uint8		id[KS_ID_LEN];
@@ -174,9 +177,73 @@ typedef struct KsLimitRow
 	TimestampTz dropped_at;
 } KsLimitRow;
 
+/* A policy: what put the document there, and what dropped it. */
+typedef struct KsPolicyRow
+{
+	uint8		workspace[KS_ID_LEN];	/* nil: of the whole database */
+	const char *id;
+	int32		version;
+	const char *level;			/* system, workspace, provider or secret */
+	const char *enforcement;	/* enforce or shadow */
+	const Jsonb *document;
+	bool		by_principal;	/* false: by a role without one */
+	uint8		updated_by[KS_ID_LEN];
+	TimestampTz updated_at;
+	bool		dropped;
+	TimestampTz dropped_at;
+} KsPolicyRow;
+
+/* A request for approval. */
+typedef struct KsApprovalRow
+{
+	uint8		workspace[KS_ID_LEN];
+	uint8		id[KS_ID_LEN];
+	uint8		requester[KS_ID_LEN];
+	const char *action;
+	const Jsonb *resource;
+	const Jsonb *parameters;
+	const char *reason;			/* may be NULL */
+	uint8		request_hash[KS_DIGEST_LEN];
+	const Jsonb *need;
+	bool		break_glass;
+	const char *state;
+	int32		level;
+	TimestampTz created_at;
+	TimestampTz expires_at;
+	bool		decided;
+	TimestampTz decided_at;
+	bool		claimed;
+	TimestampTz claimed_at;
+	bool		completed;
+	TimestampTz completed_at;
+	bool		reviewed;
+	uint8		reviewed_by[KS_ID_LEN];
+	TimestampTz reviewed_at;
+} KsApprovalRow;
+
+typedef struct KsVoteRow
+{
+	uint8		workspace[KS_ID_LEN];
+	uint8		request[KS_ID_LEN];
+	uint8		voter[KS_ID_LEN];
+	const char *vote;			/* approve or reject */
+	uint8		request_hash[KS_DIGEST_LEN];
+	TimestampTz voted_at;
+} KsVoteRow;
+
+typedef struct KsPreviewRow
+{
+	uint8		workspace[KS_ID_LEN];
+	uint8		credential[KS_ID_LEN];
+	uint8		id[KS_ID_LEN];
+	int32		version;
+	uint8		created_by[KS_ID_LEN];
+	TimestampTz created_at;
+} KsPreviewRow;
+
 /*
- * Columns of the tables under the alias p, w, m, g, e, k, s, i, c or l, as the
- * readers want them.
+ * Columns of the tables under the alias p, w, m, g, e, k, s, i, c, l, y, a, v or r, as
+ * the readers want them.
  */
 #define KS_PRINCIPAL_COLUMNS	"p.id, p.kind, p.db_role::text, p.disabled_at, p.row_mac"
 #define KS_PRINCIPAL_COLUMNS_N	5
@@ -207,6 +274,19 @@ typedef struct KsLimitRow
 	"l.workspace_id, l.name, l.windows, l.algorithm, l.timezone, l.class, l.shadow, l.enforce_action, l.enforce_provider," \
 	" l.key_by, l.near_percent, l.refundable, l.updated_at, l.dropped_at, l.row_mac"
 #define KS_LIMIT_COLUMNS_N		15
+#define KS_POLICY_COLUMNS \
+	"y.workspace_id, y.id, y.version, y.level, y.enforcement, y.document, y.updated_by, y.updated_at, y.dropped_at, y.row_mac"
+#define KS_POLICY_COLUMNS_N		10
+#define KS_APPROVAL_COLUMNS \
+	"a.workspace_id, a.id, a.requester, a.action, a.resource, a.parameters, a.reason, a.request_hash, a.need, a.break_glass," \
+	" a.state, a.level, a.created_at, a.expires_at, a.decided_at, a.claimed_at, a.completed_at, a.reviewed_by, a.reviewed_at, a.row_mac"
+#define KS_APPROVAL_COLUMNS_N	20
+#define KS_VOTE_COLUMNS \
+	"v.workspace_id, v.request_id, v.voter, v.vote, v.request_hash, v.voted_at, v.row_mac"
+#define KS_VOTE_COLUMNS_N		7
+#define KS_PREVIEW_COLUMNS \
+	"r.workspace_id, r.credential_id, r.id, r.version, r.created_by, r.created_at, r.row_mac"
+#define KS_PREVIEW_COLUMNS_N	7
 
 /*
  * Read a row whose columns begin at number first.  Each returns whether the
@@ -222,6 +302,10 @@ extern bool ks_key_secret_read(const KsSpi *spi, uint64 row, int first, KsKeySec
 extern bool ks_invitation_read(const KsSpi *spi, uint64 row, int first, KsInvitationRow *invitation);
 extern bool ks_share_read(const KsSpi *spi, uint64 row, int first, KsShareRow *share);
 extern bool ks_limit_read(const KsSpi *spi, uint64 row, int first, KsLimitRow *limit);
+extern bool ks_policy_read(const KsSpi *spi, uint64 row, int first, KsPolicyRow *policy);
+extern bool ks_approval_read(const KsSpi *spi, uint64 row, int first, KsApprovalRow *approval);
+extern bool ks_vote_read(const KsSpi *spi, uint64 row, int first, KsVoteRow *vote);
+extern bool ks_preview_read(const KsSpi *spi, uint64 row, int first, KsPreviewRow *preview);
 
 /* Add the HMAC of a row as an argument.  PT423 when sealed. */
 extern void ks_principal_add_mac(KsArgs *args, const KsPrincipalRow *principal);
@@ -234,6 +318,13 @@ extern void ks_key_secret_add_mac(KsArgs *args, const KsKeySecretRow *secret);
 extern void ks_invitation_add_mac(KsArgs *args, const KsInvitationRow *invitation);
 extern void ks_share_add_mac(KsArgs *args, const KsShareRow *share);
 extern void ks_limit_add_mac(KsArgs *args, const KsLimitRow *limit);
+extern void ks_policy_add_mac(KsArgs *args, const KsPolicyRow *policy);
+extern void ks_approval_add_mac(KsArgs *args, const KsApprovalRow *approval);
+extern void ks_vote_add_mac(KsArgs *args, const KsVoteRow *vote);
+extern void ks_preview_add_mac(KsArgs *args, const KsPreviewRow *preview);
+
+/* SHA-256 of a document's text, by which its row's HMAC covers it. */
+extern void ks_document_digest(const Jsonb *document, uint8 digest[KS_DIGEST_LEN]);
 
 /*
  * HMAC of a random secret that a caller presents, under a key of the

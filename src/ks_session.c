@@ -31,6 +31,8 @@
 /* Longer than this no process waits for somebody else's lock. */
 #define LOCK_TIMEOUT_MS		"1000"
 
+static bool is_worker = false;
+
 /*
  * SIGINT.  A lock timeout raises it in its own process, after setting its
  * indicator.  Any other comes from pg_cancel_backend(), which must not make
@@ -72,6 +74,7 @@ ks_session_force(void)
 		{"idle_session_timeout", "0"},
 	};
 
+	is_worker = true;
 	for (size_t i = 0; i < lengthof(settings); i++)
 		force(settings[i][0], settings[i][1]);
 
@@ -84,6 +87,12 @@ ks_session_force(void)
 
 	if (!ks_crypto_init())
 		ks_error_crypto("initialise libcrypto");
+}
+
+bool
+ks_session_is_worker(void)
+{
+	return is_worker;
 }
 
 /*

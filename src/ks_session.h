@@ -27,6 +27,9 @@ extern void ks_session_signals(void);
  */
 extern void ks_session_force(void);
 
+/* Whether this process is one of these. */
+extern bool ks_session_is_worker(void);
+
 /*
  * Begin and commit a transaction with a snapshot, in which what runs as the
  * superuser that the process is cannot change the session

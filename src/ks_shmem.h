@@ -24,6 +24,8 @@ typedef enum KsLock
 	KS_LOCK_JWKS,
 	KS_LOCK_LOCKOUT,
 	KS_LOCK_NEAR,
+	KS_LOCK_KEYCOUNT,
+	KS_LOCK_KMS,
 	KS_LOCK_COUNT				/* from here on one for each ring:
 								 * KS_LOCK_COUNT + slot */
 } KsLock;

@@ -19,6 +19,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "tcop/pquery.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -410,11 +411,41 @@ ks_spi_utility(const char *sql)
 		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(result));
 }
 
+void
+ks_spi_begin_procedure(void)
+{
+	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+}
+
+/* Values that lie elsewhere are read with a snapshot, which the statement's
+ * was until now. */
+void
+ks_spi_commit(void)
+{
+	SPI_commit();
+	EnsurePortalSnapshotExists();
+}
+
+void
+ks_spi_end_procedure(void)
+{
+	SPI_finish();
+}
+
 static Datum
 column(uint64 row, int number, bool *isnull)
 {
 	Assert(row < SPI_processed);
 	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, isnull);
+}
+
+HeapTuple
+ks_spi_row(uint64 row, TupleDesc *desc)
+{
+	Assert(row < SPI_processed);
+	*desc = SPI_tuptable->tupdesc;
+	return SPI_tuptable->vals[row];
 }
 
 bool

@@ -84,6 +84,14 @@ extern uint64 ks_spi_read_at(KsPlan *plan, const KsArgs *args, Snapshot snapshot
 /* Runs a utility statement such as GRANT. */
 extern void ks_spi_utility(const char *sql);
 
+/*
+ * For a procedure that commits: between begin and end it may, with no
+ * ks_spi_begin() open.  Only where CALL itself may commit.
+ */
+extern void ks_spi_begin_procedure(void);
+extern void ks_spi_commit(void);
+extern void ks_spi_end_procedure(void);
+
 /* Columns of a result row, from 1.  Pointers are copied to spi->caller; NULL
  * or false for SQL NULL. */
 extern bool ks_col_uuid(uint64 row, int column, uint8 uuid[KS_ID_LEN]);
@@ -96,6 +104,9 @@ extern bool ks_col_bool(uint64 row, int column);
 extern bool ks_col_time(uint64 row, int column, TimestampTz *value);
 extern Jsonb *ks_col_jsonb(const KsSpi *spi, uint64 row, int column);
 extern Datum ks_col_array(const KsSpi *spi, uint64 row, int column);	/* of text */
+
+/* The row itself, and the description of the result; until ks_spi_end(). */
+extern HeapTuple ks_spi_row(uint64 row, TupleDesc *desc);
 
 /* Whether the row's xmin, in a column of type xid, is this transaction. */
 extern bool ks_col_own_xmin(uint64 row, int column);

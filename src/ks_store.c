@@ -65,7 +65,10 @@ enum
 	KEY_VERSION = 2,
 	KEY_ID = 3,
 	KEY_ROOT_KEY = 4,
-	KEY_WRAPPED = 5
+	KEY_WRAPPED = 5,
+	KEY_PREVIOUS_ROOT_KEY = 6,
+	KEY_PREVIOUS_WRAPPED = 7,
+	KEY_KMS_URI = 8
 };
 
 /* A copy of a column as it lies in the table, compressed or elsewhere; 0 for NULL. */
@@ -125,7 +128,6 @@ static void
 find_key(Snapshot snapshot, const KsCredential *c, KsSealed *s)
 {
 	KsLookup	lookup;
-	char	   *root_key;
 
 	ks_lookup_begin(&lookup, &workspace_key, snapshot);
 	ks_lookup_by_uuid(&lookup, KEY_WORKSPACE, c->workspace);
@@ -137,10 +139,11 @@ find_key(Snapshot snapshot, const KsCredential *c, KsSealed *s)
 		s->key.version = (uint32) s->key_version;
 		s->key.purpose = KS_PURPOSE_WORKSPACE_KEY;
 		(void) ks_lookup_uuid(&lookup, KEY_ID, s->key.key_id);
-		root_key = ks_lookup_text(&lookup, KEY_ROOT_KEY);
-		if (strlcpy(s->key.root_key, root_key, sizeof(s->key.root_key)) >= sizeof(s->key.root_key))
-			s->key.root_key[0] = '\0';	/* no keyring has an empty id */
+		ks_keyring_set_id(s->key.root_key, ks_lookup_text(&lookup, KEY_ROOT_KEY));
 		s->key.wrapped = ks_lookup_bytes(&lookup, KEY_WRAPPED, &s->key.wrapped_len);
+		ks_keyring_set_id(s->key.previous_root_key, ks_lookup_text(&lookup, KEY_PREVIOUS_ROOT_KEY));
+		s->key.previous_wrapped = ks_lookup_bytes(&lookup, KEY_PREVIOUS_WRAPPED, &s->key.previous_wrapped_len);
+		s->key.kms_uri = ks_lookup_text(&lookup, KEY_KMS_URI);
 		s->key.uncommitted = ks_lookup_own(&lookup);
 	}
 	ks_lookup_end(&lookup);

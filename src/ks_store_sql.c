@@ -21,6 +21,7 @@
 #include "ks_dotenv.h"
 #include "ks_enforce.h"
 #include "ks_error.h"
+#include "ks_gate.h"
 #include "ks_guc.h"
 #include "ks_hooks.h"
 #include "ks_keys.h"
@@ -37,6 +38,7 @@ typedef struct StoreRequest
 {
 	KsMembership member;
 	KsCredential row;			/* as it is to become */
+	KsCredential given;			/* what of it was given */
 	KsSecretArg value;
 	bool		current;		/* not pending */
 	bool		has_expected;
@@ -119,6 +121,70 @@ require_within(const StoreRequest *request, const KsCredential *there)
 	ks_require_within(&request->member, request->row.environment, provider);
 }
 
+/* What an approval is bound to beside the credential: all that was given but
+ * the value. */
+static Jsonb *
+policy_parameters(const StoreRequest *request)
+{
+	const KsCredential *given = &request->given;
+	JsonbValue	value;
+	Jsonb	   *result = NULL;
+
+	if (given->provider != NULL)
+		result = ks_gate_text_parameter(result, "provider", given->provider);
+	if (given->kind != NULL)
+		result = ks_gate_text_parameter(result, "kind", given->kind);
+	if (given->description != NULL)
+		result = ks_gate_text_parameter(result, "description", given->description);
+	if (request->has_expiry)
+	{
+		value.type = jbvDatetime;
+		value.val.datetime.value = TimestampTzGetDatum(given->expires_at);
+		value.val.datetime.typid = TIMESTAMPTZOID;
+		value.val.datetime.typmod = -1;
+		value.val.datetime.tz = 0;
+		result = ks_gate_parameter(result, "expires_at", &value);
+	}
+	if (request->has_tags)
+		result = ks_gate_texts_parameter(result, "tags", given->tags);
+	if (request->has_metadata)
+	{
+		value.type = jbvBinary;
+		value.val.binary.data = &given->metadata->root;
+		value.val.binary.len = VARSIZE(given->metadata) - VARHDRSZ;
+		result = ks_gate_parameter(result, "metadata", &value);
+	}
+	if (given->personal)
+	{
+		value.type = jbvBool;
+		value.val.boolean = true;
+		result = ks_gate_parameter(result, "personal", &value);
+	}
+	return request->current ? result : ks_gate_text_parameter(result, "state", "pending");
+}
+
+/* Asks policy about a value for a credential that is there, or is not (NULL). */
+static void
+ask_policy(KsVerb *verb, const StoreRequest *request, const KsCredential *there)
+{
+	const char *action = there != NULL && request->current ? "rotate" : "store";
+	KsCredential new = request->row;
+
+	if (ks_gate_is_silent(verb, request->member.workspace, action))
+		return;
+
+	/* An earlier round may have asked about another one. */
+	verb->detail.n = 0;
+	verb->detail.len = 0;
+	if (there != NULL)
+		ks_gate_change(verb, action, there, &request->row, policy_parameters(request));
+	else
+	{
+		memset(new.id, 0, KS_ID_LEN);
+		ks_gate_credential(verb, &request->member, action, &new, 0, policy_parameters(request));
+	}
+}
+
 /*
  * Stores a value.  Returns what it did.  The loop is for the case that
  * somebody else inserts, renames or deletes between a look-up and what
@@ -143,6 +209,7 @@ store_value(KsVerb *verb, StoreRequest *request, int32 *version)
 	char	   *kind = row->kind;
 	bool		found;
 
+	request->given = *row;
 	if (row->provider != NULL)
 		ks_get_provider(request->member.workspace, row->provider, &provider);
 
@@ -164,6 +231,7 @@ store_value(KsVerb *verb, StoreRequest *request, int32 *version)
 		if (request->has_expected && request->expected != 0)
 			ks_error_conflict(request->expected, 0);
 		fill_defaults(request, row->provider != NULL ? &provider : NULL);
+		ask_policy(verb, request, NULL);
 		if (ks_store_insert(row, by))
 			break;
 		row->kind = kind;		/* NULL again: keeps what the other one has */
@@ -180,6 +248,7 @@ store_value(KsVerb *verb, StoreRequest *request, int32 *version)
 		if (row->provider != NULL)
 			ks_get_provider(request->member.workspace, row->provider, &provider);
 		ks_check_value(&request->value, row->provider != NULL ? &provider : NULL);
+		ask_policy(verb, request, &there);
 		if (request->current)
 			ks_enforce_change(&verb->call, there.provider != NULL ? &there : row);
 		ks_vault_change(&there, row, request->current ? 0 : there.current_version);
@@ -274,10 +343,15 @@ ks_fn_store(PG_FUNCTION_ARGS)
 	return ks_verb_run(fcinfo, KS_ACTION_CREDENTIAL_CREATE, store);
 }
 
-/* Whether the current value of what is stored under a name is this one. */
+/* Whether the current value of what is stored under a name is this one; not
+ * told to whom policy does not reveal it. */
 static bool
-is_unchanged(const KsCall *call, const StoreRequest *request)
+is_unchanged(KsVerb *verb, const StoreRequest *request)
 {
+	KsProblem	problem = {0};
+	int			pairs = verb->detail.n;
+	size_t		len = verb->detail.len;
+	bool		may;
 	KsReveal	reveal = {
 		.name = {
 			.workspace = request->member.workspace,
@@ -289,7 +363,12 @@ is_unchanged(const KsCall *call, const StoreRequest *request)
 	};
 	bool		same;
 
-	if (!ks_vault_reveal(call, &reveal))
+	if (!ks_vault_find(&verb->call, &reveal))
+		return false;
+	may = ks_gate_row(verb, &reveal.credential, reveal.sealed.version, &problem);
+	verb->detail.n = pairs;
+	verb->detail.len = len;
+	if (!may || !ks_vault_take(&verb->call, &reveal))
 		return false;
 	same = reveal.value.len == request->value.len &&
 		ks_equal(reveal.value.data, request->value.data, reveal.value.len);
@@ -316,7 +395,7 @@ import_entry(KsVerb *verb, const KsMembership *member, const char *environment,
 	if (entry->value_len > (size_t) ks_max_value_size)
 		ks_error_invalid("content", psprintf("dotenv text with values of at most %d bytes: line %d",
 											 ks_max_value_size, line), NULL);
-	if ((member->permissions & KS_PERM_REVEAL) && is_unchanged(&verb->call, &request))
+	if ((member->permissions & KS_PERM_REVEAL) && is_unchanged(verb, &request))
 		return "unchanged";
 	return store_value(verb, &request, &version);
 }

@@ -408,7 +408,7 @@ keep_runner(void)
 	KsAnchorStatus unused;
 	pid_t		pid;
 
-	if (is_alive(&runner) || ks_audit_anchor_command[0] == '\0')
+	if (is_alive(&runner) || (ks_audit_anchor_command[0] == '\0' && ks_kms_command[0] == '\0'))
 		return;
 	ks_event_anchor_status(InvalidOid, &unused, &pid);
 	if (pid != 0)

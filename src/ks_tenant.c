@@ -93,13 +93,13 @@ ks_tenant_display_name(const uint8 principal[KS_ID_LEN])
 
 /* Changes. */
 
-/* False when the id or the role is taken. */
+/* False when the id or the role is taken.  registered_by may be NULL. */
 static bool
-insert_principal(KsPrincipalRow *row, const char *display_name)
+insert_principal(KsPrincipalRow *row, const char *display_name, const uint8 *registered_by)
 {
 	static KsPlan plan = {.sql =
-		"INSERT INTO keystone.principals (id, display_name, kind, db_role, disabled_at, row_mac)"
-		" VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING"
+		"INSERT INTO keystone.principals (id, display_name, kind, db_role, disabled_at, row_mac, registered_by)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING"
 	};
 	KsArgs		args = {0};
 	KsSpi		spi;
@@ -112,6 +112,7 @@ insert_principal(KsPrincipalRow *row, const char *display_name)
 	ks_arg_name(&args, row->db_role);
 	ks_arg_time(&args, row->disabled, row->disabled_at);
 	ks_principal_add_mac(&args, row);
+	ks_arg_uuid(&args, registered_by);
 	inserted = ks_spi_write(&plan, &args) == 1;
 	ks_spi_end(&spi);
 	return inserted;
@@ -145,7 +146,7 @@ ks_tenant_add_principal(const KsNewPrincipal *principal)
 	KsPrincipalRow row = {.kind = principal->kind, .db_role = principal->db_role};
 
 	memcpy(row.id, principal->id, KS_ID_LEN);
-	if (!insert_principal(&row, principal->display_name))
+	if (!insert_principal(&row, principal->display_name, principal->registered_by))
 		ks_error_duplicate("the principal already exists, or its database role is bound to another", NULL);
 	if (principal->external_id != NULL && !insert_external_id(row.id, principal->external_id))
 		ks_error_duplicate("the external id belongs to another principal", NULL);
@@ -165,7 +166,7 @@ add_proved_principal(const KsCall *call)
 	memcpy(row.id, call->actor.principal, KS_ID_LEN);
 	ks_text_from_uuid(row.id, word);
 	name = name != NULL && name[0] != '\0' ? ks_escape_control(name) : psprintf("user %.8s", word);
-	if (!insert_principal(&row, name) && ks_principal_state(row.id, NULL) != KS_PRINCIPAL_GOOD)
+	if (!insert_principal(&row, name, NULL) && ks_principal_state(row.id, NULL) != KS_PRINCIPAL_GOOD)
 		ks_error_denied("permission denied", "The principal is disabled.");
 }
 
@@ -186,7 +187,7 @@ add_login_principal(KsCall *call)
 	row.db_role = role;
 	if (ks_random_uuid(row.id) != KS_CRYPTO_OK)
 		ks_error_crypto("draw random bytes");
-	if (!insert_principal(&row, role))
+	if (!insert_principal(&row, role, NULL))
 	{
 		/*
 		 * It has one: another session's of this moment, or one that is worth
@@ -283,7 +284,7 @@ ks_tenant_bury_principal(const uint8 principal[KS_ID_LEN])
 		return kind != NULL && strcmp(kind, "user") == 0 ? ks_tenant_set_disabled(principal, true) : state;
 	memcpy(row.id, principal, KS_ID_LEN);
 	row.disabled_at = GetCurrentTimestamp();
-	if (insert_principal(&row, "deleted user"))
+	if (insert_principal(&row, "deleted user", NULL))
 		return state;
 	return ks_tenant_set_disabled(principal, true); /* somebody was faster */
 }
@@ -295,6 +296,18 @@ ks_tenant_platform_service(uint8 principal[KS_ID_LEN])
 
 	return ks_platform_service[0] != '\0' && ks_text_uuid(ks_platform_service, principal) &&
 		ks_principal_state(principal, &kind) == KS_PRINCIPAL_GOOD && strcmp(kind, "api_key") != 0;
+}
+
+/*
+ * Not the owner itself, which has more.
+ */
+void
+ks_tenant_add_platform_service(const uint8 workspace[KS_ID_LEN], const uint8 owner[KS_ID_LEN])
+{
+	uint8		service[KS_ID_LEN];
+
+	if (ks_tenant_platform_service(service) && memcmp(service, owner, KS_ID_LEN) != 0)
+		ks_tenant_put_member(workspace, service, "service", 0, NULL);
 }
 
 bool

@@ -54,6 +54,8 @@ typedef struct KsNewPrincipal
 	const char *kind;
 	const char *db_role;		/* may be NULL */
 	const char *external_id;	/* may be NULL */
+	const uint8 *registered_by; /* the principal who registers it; NULL: it
+								 * comes by itself, or by a role */
 } KsNewPrincipal;
 
 /* 23505 when the id, role or external id is taken. */
@@ -80,6 +82,9 @@ extern KsPrincipalState ks_tenant_bury_principal(const uint8 principal[KS_ID_LEN
 /* The principal that is added to every new workspace; false when none is
  * named, or it is not there, disabled or forged. */
 extern bool ks_tenant_platform_service(uint8 principal[KS_ID_LEN]);
+
+/* Adds it to a workspace that was just made, unless it is the owner. */
+extern void ks_tenant_add_platform_service(const uint8 workspace[KS_ID_LEN], const uint8 owner[KS_ID_LEN]);
 
 /* Makes the workspace and its owner's membership.  personal: it is the owner's
  * personal one.  False when the slug is taken, or the owner has one already. */

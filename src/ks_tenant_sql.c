@@ -95,6 +95,8 @@ register_principal(FunctionCallInfo fcinfo, KsVerb *verb)
 		memcpy(principal.id, id, KS_ID_LEN);
 	else if (ks_random_uuid(principal.id) != KS_CRYPTO_OK)
 		ks_error_crypto("draw random bytes");
+	if (verb->call.actor.source != KS_SOURCE_ANONYMOUS)
+		principal.registered_by = verb->call.actor.principal;
 	ks_tenant_add_principal(&principal);
 	return ks_uuid_datum(principal.id);
 }
@@ -105,16 +107,6 @@ Datum
 ks_fn_register_principal(PG_FUNCTION_ARGS)
 {
 	return ks_verb_run(fcinfo, KS_ACTION_PRINCIPAL_CREATE, register_principal);
-}
-
-/* Not the owner itself, which has more. */
-static void
-add_platform_service(const uint8 workspace[KS_ID_LEN], const uint8 owner[KS_ID_LEN])
-{
-	uint8		service[KS_ID_LEN];
-
-	if (ks_tenant_platform_service(service) && memcmp(service, owner, KS_ID_LEN) != 0)
-		ks_tenant_put_member(workspace, service, "service", 0, NULL);
 }
 
 static Datum
@@ -132,7 +124,7 @@ make_workspace(const KsCall *call, const char *slug, const char *display_name, b
 		ks_error_duplicate("the slug is taken", NULL);
 	}
 	ks_keys_create(id);
-	add_platform_service(id, call->actor.principal);
+	ks_tenant_add_platform_service(id, call->actor.principal);
 	return ks_uuid_datum(id);
 }
 

@@ -109,6 +109,12 @@ normalize(const char *word, UnicodeNormalizationForm form)
 	return result;
 }
 
+bool
+ks_text_is_nfc(const char *word)
+{
+	return is_all_ascii(word) || strcmp(normalize(word, UNICODE_NFC), word) == 0;
+}
+
 char *
 ks_text_name(const char *parameter, const text *value, int max)
 {

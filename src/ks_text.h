@@ -23,6 +23,9 @@ extern char *ks_text_name(const char *parameter, const text *value, int max);
 /* The form in which names are compared: NFKC, then ASCII lower case. */
 extern char *ks_text_fold(const char *name);
 
+/* Whether it is in Unicode normalisation form NFC. */
+extern bool ks_text_is_nfc(const char *word);
+
 /* Free text of at most max bytes; may be empty.  22023 when it is longer. */
 extern char *ks_text_free(const char *parameter, const text *value, int max);
 

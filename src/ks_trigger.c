@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "catalog/dependency.h"
 #include "catalog/pg_class.h"
 #include "commands/trigger.h"
@@ -100,6 +101,109 @@ ks_fn_audit_guard(PG_FUNCTION_ARGS)
 	if (!ks_change_guard_open() &&
 		!(TRIGGER_FIRED_BY_INSERT(data->tg_event) && !ks_change_has_instance()))
 		ks_error_denied(psprintf("table \"%s\" is written by Keystone only",
+								 RelationGetRelationName(data->tg_relation)), NULL);
+	return PointerGetDatum(TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? data->tg_newtuple : data->tg_trigtuple);
+}
+
+/* A column of a row as text, palloc'd; NULL for NULL, or when there is none. */
+static char *
+column_of(HeapTuple tuple, TupleDesc desc, const char *name)
+{
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		Datum		value;
+		Oid			output;
+		bool		is_varlena;
+		bool		isnull;
+
+		if (att->attisdropped || strcmp(NameStr(att->attname), name) != 0)
+			continue;
+		value = heap_getattr(tuple, i + 1, desc, &isnull);
+		getTypeOutputInfo(att->atttypid, &output, &is_varlena);
+		return isnull ? NULL : OidOutputFunctionCall(output, value);
+	}
+	return NULL;
+}
+
+static bool
+is_kept(const TriggerData *data, const char *name)
+{
+	TupleDesc	desc = RelationGetDescr(data->tg_relation);
+	char	   *before = column_of(data->tg_trigtuple, desc, name);
+	char	   *after = column_of(data->tg_newtuple, desc, name);
+
+	return before == NULL || after == NULL ? before == after : strcmp(before, after) == 0;
+}
+
+/* States of a request that may follow one another; what has none here is over. */
+static const struct
+{
+	const char *from;
+	const char *to;
+}			transitions[] = {
+	{"pending", "approved"}, {"pending", "rejected"}, {"pending", "cancelled"}, {"pending", "expired"},
+	{"pending", "superseded"}, {"approved", "rejected"}, {"approved", "cancelled"}, {"approved", "expired"},
+	{"approved", "superseded"}, {"approved", "claimed"}, {"approved", "executed"}, {"approved", "failed"},
+	{"claimed", "executed"}, {"claimed", "failed"}
+};
+
+/* What is frozen when a request is made. */
+static const char *const frozen[] = {
+	"workspace_id", "id", "requester", "action", "resource", "parameters", "reason", "request_hash", "need",
+	"break_glass", "created_at"
+};
+
+static bool
+may_follow(const TriggerData *data)
+{
+	TupleDesc	desc = RelationGetDescr(data->tg_relation);
+	char	   *from = column_of(data->tg_trigtuple, desc, "state");
+	char	   *to = column_of(data->tg_newtuple, desc, "state");
+
+	for (size_t i = 0; i < lengthof(frozen); i++)
+	{
+		if (!is_kept(data, frozen[i]))
+			return false;
+	}
+	for (size_t i = 0; i < lengthof(transitions); i++)
+	{
+		if (strcmp(from, transitions[i].from) == 0 && strcmp(to, transitions[i].to) == 0)
+			return true;
+	}
+	return strcmp(from, to) == 0 && (strcmp(from, "pending") == 0 || is_kept(data, "level"));
+}
+
+/* A vote is changed from approve to reject only. */
+static bool
+may_change(const TriggerData *data)
+{
+	const char *table = RelationGetRelationName(data->tg_relation);
+	TupleDesc	desc = RelationGetDescr(data->tg_relation);
+
+	if (strcmp(table, "approval_requests") == 0)
+		return may_follow(data);
+	return strcmp(table, "approval_votes") == 0 && is_kept(data, "voter") && is_kept(data, "request_id") &&
+		strcmp(column_of(data->tg_newtuple, desc, "vote"), "reject") == 0;
+}
+
+PG_FUNCTION_INFO_V1(ks_fn_approval_guard);
+/* keystone_private.approval_guard() returns trigger: BEFORE, row, on approvals */
+Datum
+ks_fn_approval_guard(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = trigger_data(fcinfo);
+
+	require_own_table(data->tg_relation);
+
+	/* A dump is restored before there is an instance row. */
+	if (!ks_change_guard_open() &&
+		!(TRIGGER_FIRED_BY_INSERT(data->tg_event) && !ks_change_has_instance()))
+		ks_error_denied(psprintf("table \"%s\" is written by Keystone only",
+								 RelationGetRelationName(data->tg_relation)), NULL);
+	if (TRIGGER_FIRED_BY_DELETE(data->tg_event) ||
+		(TRIGGER_FIRED_BY_UPDATE(data->tg_event) && !may_change(data)))
+		ks_error_denied(psprintf("a row of table \"%s\" does not change so",
 								 RelationGetRelationName(data->tg_relation)), NULL);
 	return PointerGetDatum(TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? data->tg_newtuple : data->tg_trigtuple);
 }

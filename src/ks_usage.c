@@ -46,7 +46,6 @@
 #define ALERT_BATCH		100		/* alerts in one transaction */
 #define BUDGETS_MAX		3		/* of a workspace: day, month, week */
 
-#define OWN_NAME		"keystone"	/* actor of entries that nobody caused */
 
 KS_NORETURN static void out_of_range(const char *message) KS_NORETURN_END;
 
@@ -676,9 +675,7 @@ write_alert(const Alert *alert)
 	char		period_start[MAXDATELEN + 1];
 	KsDraft		draft;
 
-	ks_draft_begin(&draft, KS_ACTION_LIMIT_NEAR, NULL);
-	strlcpy(draft.actor, OWN_NAME, sizeof(draft.actor));
-	strlcpy(draft.role, OWN_NAME, sizeof(draft.role));
+	ks_draft_begin_own(&draft, KS_ACTION_LIMIT_NEAR);
 	memcpy(draft.event.workspace, alert->workspace, KS_ID_LEN);
 	JsonEncodeDateTime(period_start, TimestampTzGetDatum(alert->period_start), TIMESTAMPTZOID, &utc);
 	ks_detail_add(&draft.detail, "kind", alert->kind);

@@ -16,6 +16,7 @@
 #include "ks_enforce.h"
 #include "ks_error.h"
 #include "ks_guc.h"
+#include "ks_keycount.h"
 #include "ks_keys.h"
 #include "ks_mem.h"
 #include "ks_text.h"
@@ -53,7 +54,9 @@ ks_vault_raise(const KsProblem *problem)
 			ks_error_not_found(problem->detail);
 		case KS_ERRCODE_SEALED:
 			if (problem->shredded)
-				ks_error_shredded();
+				ks_error_shredded(problem->reason);
+			if (problem->customer)
+				ks_error_customer_key(problem->reason);
 			ks_error_sealed(problem->reason);
 		case KS_ERRCODE_LIMITED:
 			ks_error_limited(&problem->limited, ks_identity_over_http());
@@ -219,7 +222,10 @@ ks_vault_open(const KsCredential *credential, const KsSealed *sealed, KsValue *v
 	{
 		problem->shredded = true;
 		return refuse(problem, KS_ERRCODE_SEALED, "the workspace's keys were destroyed", NULL,
-					  psprintf("version %d of the workspace's key was destroyed", sealed->key_version));
+					  psprintf(ks_keys_current_version(credential->workspace) == 0 ?
+							   "version %d of the workspace's key was destroyed" :
+							   "version %d of the workspace's key is unknown: its row is missing",
+							   sealed->key_version));
 	}
 
 	switch (ks_keyring_workspace_key(&sealed->key, &key))
@@ -229,6 +235,10 @@ ks_vault_open(const KsCredential *credential, const KsSealed *sealed, KsValue *v
 		case KS_UNWRAP_NO_ROOT_KEY:
 			return refuse(problem, KS_ERRCODE_SEALED, "the vault is sealed", NULL,
 						  psprintf("root key \"%s\" is missing from the keyring", sealed->key.root_key));
+		case KS_UNWRAP_CUSTOMER:
+			problem->customer = true;
+			return refuse(problem, KS_ERRCODE_SEALED, "the customer's key is not available", NULL,
+						  psprintf("the customer's key is not available: %s", ks_keyring_customer_problem()));
 		case KS_UNWRAP_DAMAGED:
 			break;
 	}
@@ -264,7 +274,7 @@ is_within_limits(const KsCall *call, KsReveal *reveal)
 }
 
 bool
-ks_vault_reveal(const KsCall *call, KsReveal *reveal)
+ks_vault_find(const KsCall *call, KsReveal *reveal)
 {
 	KsCredential *credential = &reveal->credential;
 	KsMembership member;
@@ -284,9 +294,14 @@ ks_vault_reveal(const KsCall *call, KsReveal *reveal)
 	if (!reveal->seen)
 		return refuse_not_found(&reveal->problem);
 	reveal->shared = may && credential->personal && !is_own(call, credential);
-	return may && is_given(&member, credential, &reveal->sealed, &reveal->problem) &&
-		is_within_limits(call, reveal) &&
-		ks_vault_open(credential, &reveal->sealed, &reveal->value, &reveal->problem);
+	return may && is_given(&member, credential, &reveal->sealed, &reveal->problem);
+}
+
+bool
+ks_vault_take(const KsCall *call, KsReveal *reveal)
+{
+	return is_within_limits(call, reveal) &&
+		ks_vault_open(&reveal->credential, &reveal->sealed, &reveal->value, &reveal->problem);
 }
 
 /* A sealed value, ready for a table. */
@@ -333,12 +348,15 @@ seal(const KsCredential *credential, int32 version, const KsValue *value, Sealin
 			break;
 		case KS_UNWRAP_NO_ROOT_KEY:
 			ks_error_sealed(psprintf("root key \"%s\" is missing from the keyring", wrapped.root_key));
+		case KS_UNWRAP_CUSTOMER:
+			ks_error_customer_key(ks_keyring_customer_problem());
 		case KS_UNWRAP_DAMAGED:
 			ks_error_damaged(psprintf("version %u of the workspace's key does not unwrap", wrapped.version));
 	}
 	if (ks_aead_seal(key, out + KS_ENVELOPE_HEADER_LEN, aad, aad_len, plain, padded,
 					 out + KS_ENVELOPE_HEADER_LEN + KS_NONCE_LEN) != KS_CRYPTO_OK)
 		ks_error_crypto("encrypt");
+	ks_keycount_add(wrapped.workspace, wrapped.version, 1);
 	ks_secret_wipe(plain);
 }
 
@@ -399,22 +417,38 @@ same_address(const KsCredential *a, const KsCredential *b)
 		same_json(a->metadata, b->metadata);
 }
 
-/*
- * Opens a version under its old address and seals it under the new one.  A
- * damaged one stays as it is, unless it must open.
- */
+/* Opens a version under its old address and seals it under the new one. */
+static bool
+reseal(const KsCredential *before, const KsCredential *after, const KsSealed *sealed, KsProblem *problem)
+{
+	KsValue		value;
+	Sealing		sealing;
+
+	if (!ks_vault_open(before, sealed, &value, problem))
+		return false;
+	seal(after, sealed->version, &value, &sealing);
+	ks_store_replace(after, sealed->version, sealing.envelope, sealing.key_version, sealing.aad_digest);
+	ks_secret_wipe(value.data);
+	return true;
+}
+
+bool
+ks_vault_reseal(const KsCredential *credential, const KsSealed *sealed, KsProblem *problem)
+{
+	return reseal(credential, credential, sealed, problem);
+}
+
+/* A damaged version stays as it is, unless it must open. */
 static void
 move_version(const KsCredential *before, const KsCredential *after, int32 version, bool must_open)
 {
 	KsCredential row;
 	KsSealed	sealed;
-	KsValue		value;
 	KsProblem	problem = {0};
-	Sealing		sealing;
 
 	if (!ks_store_find_id(before->id, version, &row, &sealed) || sealed.version == 0)
 		ks_error_not_found(NULL);
-	if (!ks_vault_open(before, &sealed, &value, &problem))
+	if (!reseal(before, after, &sealed, &problem))
 	{
 		if (must_open || problem.sqlstate != ERRCODE_DATA_CORRUPTED)
 			ks_vault_raise(&problem);
@@ -422,11 +456,7 @@ move_version(const KsCredential *before, const KsCredential *after, int32 versio
 				errcode(problem.sqlstate),
 				errmsg("version %d of a credential could not be sealed again: %s", version, problem.reason),
 				errhidestmt(true));
-		return;
 	}
-	seal(after, version, &value, &sealing);
-	ks_store_replace(after, version, sealing.envelope, sealing.key_version, sealing.aad_digest);
-	ks_secret_wipe(value.data);
 }
 
 void

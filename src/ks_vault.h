@@ -35,7 +35,10 @@ typedef struct KsProblem
 	const char *reason;			/* for the server log and verify_all(), may be
 								 * NULL */
 	bool		shredded;		/* PT423 because the workspace's keys are gone */
+	bool		customer;		/* PT423 because its customer's key is not
+								 * available */
 	KsLimited	limited;		/* PT429: what refused */
+	bool		policy;			/* a policy is against it; detail is its JSON */
 } KsProblem;
 
 KS_NORETURN extern void ks_vault_raise(const KsProblem *problem) KS_NORETURN_END;
@@ -92,9 +95,11 @@ typedef struct KsReveal
 	KsProblem	problem;
 } KsReveal;
 
-/* Everything between what was asked for and its value: finding, access, state,
- * limits, opening.  False with a problem. */
-extern bool ks_vault_reveal(const KsCall *call, KsReveal *reveal);
+/* Everything between what was asked for and its value, but for policy, which
+ * is asked between the two: finding, access and state; limits and opening.
+ * False with a problem. */
+extern bool ks_vault_find(const KsCall *call, KsReveal *reveal);
+extern bool ks_vault_take(const KsCall *call, KsReveal *reveal);
 
 /*
  * Seals a value as the next version of a credential whose row is locked.
@@ -110,5 +115,12 @@ extern int32 ks_vault_put(KsCredential *credential, const KsValue *value, bool c
  * but XX001 when it is the version that must open (0: none).
  */
 extern void ks_vault_change(const KsCredential *before, const KsCredential *after, int32 must_open);
+
+/*
+ * Opens a version of a credential whose row is locked, and seals it under the
+ * key that encrypts now.  False with a problem when it does not open; then it
+ * stays as it is.
+ */
+extern bool ks_vault_reseal(const KsCredential *credential, const KsSealed *sealed, KsProblem *problem);
 
 #endif							/* KS_VAULT_H */

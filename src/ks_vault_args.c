@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "utils/array.h"
@@ -14,7 +15,9 @@
 
 #include "ks_error.h"
 #include "ks_guc.h"
+#include "ks_http.h"
 #include "ks_keys.h"
+#include "ks_request.h"
 #include "ks_text.h"
 #include "ks_value.h"
 #include "ks_vault_args.h"
@@ -34,6 +37,16 @@ ks_begin_change(void)
 	ks_keyring_require_open();
 	ks_change_prepare();
 	ks_keys_prepare();
+}
+
+void
+ks_begin_reveal(void)
+{
+	if (RecoveryInProgress() || (ks_identity_is_authenticator() && ks_request_is_read()))
+		ks_error_read_only();
+	ks_keyring_require_open();
+	ks_change_require();
+	ks_http_no_store();
 }
 
 void

@@ -20,6 +20,14 @@ extern char *ks_get_environment(FunctionCallInfo fcinfo, int n);
  * its key for row MACs. */
 extern void ks_begin_change(void);
 
+/*
+ * Before a value is given out: the vault is open, and the reveal can be
+ * recorded, which it cannot on a standby, nor in a copy that was not accepted.
+ * Nor is a value given to a GET, which a browser sends for any page, and which
+ * may be cached and logged on its way.
+ */
+extern void ks_begin_reveal(void);
+
 /* A value's checks that need no key: its size, and its provider's pattern
  * (provider may be NULL).  22023. */
 extern void ks_check_value(const KsSecretArg *value, const KsProvider *provider);

@@ -12,12 +12,15 @@
 
 #include "catalog/pg_type.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/datetime.h"
 #include "utils/timestamp.h"
 
 #include "ks_enforce.h"
 #include "ks_error.h"
+#include "ks_gate.h"
 #include "ks_guc.h"
 #include "ks_hooks.h"
 #include "ks_mem.h"
@@ -25,6 +28,25 @@
 #include "ks_text.h"
 #include "ks_value.h"
 #include "ks_vault_args.h"
+
+/* What most verbs here ask about: the credential as it is. */
+static void
+ask_policy(KsVerb *verb, const char *action, const KsCredential *credential, const Jsonb *parameters)
+{
+	ks_gate_credential(verb, NULL, action, credential, credential->current_version, parameters);
+}
+
+/* An argument that is JSON, as a member of what an approval is bound to. */
+static Jsonb *
+json_parameter(const char *key, Jsonb *argument)
+{
+	JsonbValue	value;
+
+	value.type = jbvBinary;
+	value.val.binary.data = &argument->root;
+	value.val.binary.len = (int) (VARSIZE(argument) - VARHDRSZ);
+	return ks_gate_parameter(NULL, key, &value);
+}
 
 /* Versions */
 
@@ -54,7 +76,9 @@ rotate(FunctionCallInfo fcinfo, KsVerb *verb)
 	previous = credential.current_version;
 	value.data = (char *) secret.data;
 	value.len = secret.len;
-	if (ks_arg_get_bool(fcinfo, 3, "dry_run"))
+	verb->dry_run = ks_arg_get_bool(fcinfo, 3, "dry_run");
+	ask_policy(verb, "rotate", &credential, NULL);
+	if (verb->dry_run)
 		version = credential.last_version + 1;
 	else
 	{
@@ -118,6 +142,7 @@ promote(FunctionCallInfo fcinfo, KsVerb *verb)
 	if (strcmp(sealed.state, "pending") != 0)
 		ks_error_invalid("version", "the number of a pending version",
 						 "rollback_to() gives an earlier version's value to a new version.");
+	ks_gate_credential(verb, NULL, "promote", &credential, version, NULL);
 	open_version(verb, &credential, &sealed, &value);
 	credential.hint = ks_hints ? ks_value_hint(credential.kind, value.data, value.len) : NULL;
 	ks_secret_wipe(value.data);
@@ -154,6 +179,7 @@ rollback_to(FunctionCallInfo fcinfo, KsVerb *verb)
 	read_version(&credential, version, &sealed);
 	if (strcmp(sealed.state, "previous") != 0)
 		ks_error_invalid("version", "the number of a previous version", NULL);
+	ks_gate_credential(verb, NULL, "rollback_to", &credential, version, NULL);
 	open_version(verb, &credential, &sealed, &value);
 	ks_change_begin(verb);
 	made = ks_vault_put(&credential, &value, true, version, verb->call.actor.principal);
@@ -245,19 +271,21 @@ rename_credential(FunctionCallInfo fcinfo, KsVerb *verb)
 	KsCredential after;
 	KsMembership member;
 	KsProvider	provider;
+	Jsonb	   *changes;
 
 	ks_verb_enter_known(verb, KS_PROFILE_CLIENT);
 	ks_verb_extra(verb, fcinfo, 2);
 	ks_begin_change();
 	ks_lock_live_credential(verb, ks_arg_get_uuid(fcinfo, 0, "credential"), KS_ACCESS_STORE, &before);
 	after = before;
-	for_each_change(ks_arg_get_jsonb(fcinfo, 1, "changes"), &after, apply_rename,
-					"name, environment, provider, kind");
+	changes = ks_arg_get_jsonb(fcinfo, 1, "changes");
+	for_each_change(changes, &after, apply_rename, "name, environment, provider, kind");
 	if (!ks_membership_of(&verb->call, before.workspace, &member))
 		ks_error_not_found(NULL);
 	ks_require_within(&member, after.environment, after.provider);
 	if (after.provider != NULL && after.provider != before.provider)
 		ks_get_provider(before.workspace, after.provider, &provider);
+	ks_gate_change(verb, "rename", &before, &after, json_parameter("changes", changes));
 	ks_change_begin(verb);
 	ks_vault_change(&before, &after, before.current_version);
 	if (strcmp(before.name, after.name) != 0)
@@ -347,13 +375,15 @@ update_metadata(FunctionCallInfo fcinfo, KsVerb *verb)
 {
 	KsCredential before;
 	KsCredential after;
+	Jsonb	   *changes;
 
 	ks_verb_enter_known(verb, KS_PROFILE_CLIENT);
 	ks_begin_change();
 	ks_lock_live_credential(verb, ks_arg_get_uuid(fcinfo, 0, "credential"), KS_ACCESS_STORE, &before);
 	after = before;
-	for_each_change(ks_arg_get_jsonb(fcinfo, 1, "changes"), &after, apply_metadata,
-					"description, tags, metadata, expires_at");
+	changes = ks_arg_get_jsonb(fcinfo, 1, "changes");
+	for_each_change(changes, &after, apply_metadata, "description, tags, metadata, expires_at");
+	ask_policy(verb, "update_metadata", &before, json_parameter("changes", changes));
 	ks_change_begin(verb);
 	ks_vault_change(&before, &after, before.current_version);
 	ks_change_end(verb, &after, before.current_version);
@@ -377,6 +407,7 @@ set_active(FunctionCallInfo fcinfo, KsVerb *verb)
 	ks_verb_enter_known(verb, KS_PROFILE_CLIENT);
 	ks_begin_change();
 	ks_lock_live_credential(verb, ks_arg_get_uuid(fcinfo, 0, "credential"), active ? KS_ACCESS_STORE : KS_ACCESS_STOP, &credential);
+	ask_policy(verb, "set_active", &credential, NULL);
 	ks_change_begin(verb);
 	ks_store_set_active(&credential, active);
 	ks_detail_add(&verb->detail, "active", active ? "true" : "false");
@@ -426,6 +457,18 @@ ks_fn_mark_verified(PG_FUNCTION_ARGS)
 
 /* Deleting and destroying */
 
+/* An interval in ISO 8601, whatever the session's style is. */
+static char *
+interval_text(const Interval *interval)
+{
+	char		text[MAXDATELEN + 1];
+	struct pg_itm itm;
+
+	interval2itm(*interval, &itm);
+	EncodeInterval(&itm, INTSTYLE_ISO_8601, text);
+	return pstrdup(text);
+}
+
 static Datum
 delete_credential(FunctionCallInfo fcinfo, KsVerb *verb)
 {
@@ -444,6 +487,8 @@ delete_credential(FunctionCallInfo fcinfo, KsVerb *verb)
 	ks_verb_extra(verb, fcinfo, 2);
 	ks_begin_change();
 	ks_lock_live_credential(verb, ks_arg_get_uuid(fcinfo, 0, "credential"), KS_ACCESS_STOP, &credential);
+	ask_policy(verb, "delete_credential", &credential,
+			   ks_gate_text_parameter(NULL, "recovery", interval_text(PG_GETARG_INTERVAL_P(1))));
 	ks_change_begin(verb);
 	ks_store_delete(&credential, destroy_after);
 	ks_change_end(verb, &credential, credential.current_version);
@@ -470,6 +515,7 @@ restore_credential(FunctionCallInfo fcinfo, KsVerb *verb)
 		PG_RETURN_VOID();
 	if (!credential.recoverable)
 		ks_error_not_found("The recovery time is over.");
+	ask_policy(verb, "restore_credential", &credential, NULL);
 	ks_change_begin(verb);
 	if (!ks_store_restore(&credential))
 		ks_error_duplicate("a credential of that name already exists", NULL);
@@ -494,6 +540,7 @@ destroy_credential(FunctionCallInfo fcinfo, KsVerb *verb)
 	ks_verb_extra(verb, fcinfo, 1);
 	ks_begin_change();
 	ks_lock_credential(verb, ks_arg_get_uuid(fcinfo, 0, "credential"), KS_ACCESS_DESTROY, &credential);
+	ask_policy(verb, "destroy_credential", &credential, NULL);
 	ks_change_begin(verb);
 	ks_store_destroy(&credential, 0);
 	ks_change_end(verb, &credential, credential.current_version);
@@ -527,6 +574,7 @@ destroy_version(FunctionCallInfo fcinfo, KsVerb *verb)
 	if (strcmp(sealed.state, "current") == 0)
 		ks_error_invalid("version", "the number of a version that is not current",
 						 "Rotate first, or destroy the whole credential.");
+	ks_gate_credential(verb, NULL, "destroy_version", &credential, version, NULL);
 	ks_change_begin(verb);
 	ks_store_destroy(&credential, version);
 	ks_change_end(verb, &credential, version);

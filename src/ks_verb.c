@@ -41,6 +41,7 @@ is_recorded(int sqlstate, KsOutcome *outcome)
 		case KS_ERRCODE_NOT_FOUND:
 		case KS_ERRCODE_CONFLICT:
 		case KS_ERRCODE_SEALED:
+		case KS_ERRCODE_PRECONDITION:
 		case KS_ERRCODE_LIMITED:
 			*outcome = KS_OUTCOME_DENIED;
 			return true;
@@ -258,9 +259,17 @@ ks_verb_enter_known(KsVerb *verb, uint32 profiles)
 }
 
 void
+ks_verb_enter_own(KsVerb *verb)
+{
+	ks_identity_actor(&verb->call.actor);
+	verb->entered = true;
+}
+
+void
 ks_verb_why(KsVerb *verb, const text *reason, const Jsonb *context)
 {
-	ks_check_extra(false, reason, context);
+	ks_check_extra(reason, context);
+	verb->takes_reason = true;
 	verb->reason = reason != NULL ? text_to_cstring(reason) : NULL;
 	verb->context = context;
 }
@@ -268,7 +277,13 @@ ks_verb_why(KsVerb *verb, const text *reason, const Jsonb *context)
 void
 ks_verb_extra(KsVerb *verb, FunctionCallInfo fcinfo, int n)
 {
+	const uint8 *approval = ks_arg_get_uuid_or_null(fcinfo, n);
+
 	ks_check_extra_args(fcinfo, n);
+	verb->takes_approval = verb->takes_reason = true;
+	verb->has_approval = approval != NULL;
+	if (approval != NULL)
+		memcpy(verb->approval, approval, KS_ID_LEN);
 	verb->reason = PG_ARGISNULL(n + 1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n + 1));
 	verb->context = PG_GETARG_JSONB_P(n + 2);
 }

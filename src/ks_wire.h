@@ -31,6 +31,9 @@
 #define KS_PURPOSE_CREDENTIAL		"keystone credential v1"
 #define KS_PURPOSE_WORKSPACE_KEY	"keystone workspace key v1"
 #define KS_PURPOSE_SYSTEM_KEY		"keystone system key v1"
+#define KS_PURPOSE_COLUMN			"keystone column v1"
+#define KS_PURPOSE_BLIND_INDEX		"keystone blind index v1"
+#define KS_PURPOSE_CUSTOMER_KEY		"keystone customer-wrapped key v1"
 
 typedef struct KsEnvelope
 {

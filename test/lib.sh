@@ -66,6 +66,10 @@ need_test_tools()
 	local version
 	need ps procps
 	need pgbouncer pgbouncer
+	need softhsm2-util softhsm2
+	need pkcs11-tool opensc
+	need python3 python3
+	need /usr/share/zoneinfo/UTC tzdata
 	need IPC::Run libipc-run-perl
 	need TAP::Parser::SourceHandler::pgTAP libtap-parser-sourcehandler-pgtap-perl
 	if [ -z "${PG_CONFIG:-}" ]; then
@@ -171,7 +175,7 @@ build_frontend()
 {
 	local out=$1 compiler=$2 room rooms=()
 	shift 2
-	for room in mem crypto window siphash jws wire dotenv error merkle action entry note; do
+	for room in mem crypto window siphash jws wire dotenv error merkle action entry note bundlewire cedar_ast cedar_lex cedar_text cedar_print glob; do
 		rooms+=("$work/tree/src/ks_$room.c")
 	done
 	as_postgres "$compiler" -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes \

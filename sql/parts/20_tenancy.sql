@@ -9,6 +9,7 @@ CREATE TABLE keystone.principals (
 	kind			text NOT NULL,
 	db_role			name,
 	created_at		timestamptz NOT NULL DEFAULT now(),
+	registered_by	uuid,
 	disabled_at		timestamptz,
 	row_mac			bytea NOT NULL,
 	CONSTRAINT principals_pkey PRIMARY KEY (id),
@@ -23,6 +24,7 @@ COMMENT ON COLUMN keystone.principals.display_name IS 'a name for people; visibl
 COMMENT ON COLUMN keystone.principals.kind IS 'user, service or api_key';
 COMMENT ON COLUMN keystone.principals.db_role IS 'login role whose sessions act as this principal';
 COMMENT ON COLUMN keystone.principals.created_at IS 'when the principal was registered';
+COMMENT ON COLUMN keystone.principals.registered_by IS 'the principal who registered it, and whose requests it does not approve; NULL when it came by itself, or by a role';
 COMMENT ON COLUMN keystone.principals.disabled_at IS 'since when the principal may do nothing; NULL while it may';
 COMMENT ON COLUMN keystone.principals.row_mac IS 'HMAC-SHA-256 over id, kind, db_role and disabled_at';
 

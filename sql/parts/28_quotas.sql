@@ -192,12 +192,12 @@ CREATE TABLE keystone_private.alerts (
 	allowed				bigint NOT NULL,
 	created_at			timestamptz NOT NULL,
 	CONSTRAINT alerts_pkey PRIMARY KEY (workspace_id, kind, subject, period_start, threshold),
-	CONSTRAINT alerts_kind_check CHECK (kind IN ('limit', 'quota', 'budget'))
+	CONSTRAINT alerts_kind_check CHECK (kind IN ('limit', 'quota', 'budget', 'break_glass'))
 );
 COMMENT ON TABLE keystone_private.alerts IS 'Thresholds that were reached, each once in a period; the housekeeper writes them';
 COMMENT ON COLUMN keystone_private.alerts.workspace_id IS 'the workspace; the nil uuid for a limit of the whole database';
-COMMENT ON COLUMN keystone_private.alerts.kind IS 'limit, quota or budget';
-COMMENT ON COLUMN keystone_private.alerts.subject IS 'name of the limit and its window, meter, or period of the budget';
+COMMENT ON COLUMN keystone_private.alerts.kind IS 'limit, quota, budget or break_glass';
+COMMENT ON COLUMN keystone_private.alerts.subject IS 'name of the limit and its window, meter, period of the budget, or the request';
 COMMENT ON COLUMN keystone_private.alerts.period_start IS 'the period in which it was reached';
 COMMENT ON COLUMN keystone_private.alerts.threshold IS 'in per cent';
 COMMENT ON COLUMN keystone_private.alerts.used IS 'how much was used then';

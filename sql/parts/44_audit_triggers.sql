@@ -1,4 +1,8 @@
 -- part: replay
+CREATE OR REPLACE FUNCTION keystone_private.approval_guard() RETURNS trigger
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ks_fn_approval_guard';
+COMMENT ON FUNCTION keystone_private.approval_guard() IS 'For requests, votes and previews: refuses what Keystone itself does not write, and every change of what is over';
+
 -- How changes come into the audit log: triggers on the vault's own tables, and
 -- on tables of users.
 

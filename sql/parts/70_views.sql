@@ -54,6 +54,12 @@ CREATE OR REPLACE VIEW keystone.seal_status AS
 	FROM keystone_private.seal_state() s;
 COMMENT ON VIEW keystone.seal_status IS 'Whether values can be opened, the root key that wraps, why sealed, and how many keys another root key still wraps; clients see the first column only';
 
+CREATE OR REPLACE VIEW keystone.key_progress AS
+	SELECT p.workspace, p.workspace_id, p.key_version, p.key_versions, p.key_created_at, p.encryptions, p.oldest_in_use,
+		   p.values_total, p.values_current, p.values_pending, p.values_failed
+	FROM keystone_private.key_progress() p;
+COMMENT ON VIEW keystone.key_progress IS 'The keys of each workspace, and how far its values are encrypted by the newest: of workspaces in which the caller holds workspace, of all for the admin and monitor profiles';
+
 CREATE OR REPLACE VIEW keystone.health AS
 	SELECT h.check_name, h.ok, h.detail FROM keystone_private.health_checks() h;
 COMMENT ON VIEW keystone.health IS 'One row a check; ok is false where something needs attention';
@@ -99,8 +105,19 @@ DECLARE
 			"workflow": "context of the call, as the caller claims", "node": "context of the call, as the caller claims", "run": "context of the call, as the caller claims",
 			"request_id": "context of the call, as the caller claims", "reason": "why, as the caller claims", "epoch": "epoch of the log",
 			"detail": "everything that the detail of the entry says, keys and texts"},
-		"seal_status": {"sealed": "true: no value can be stored or revealed", "current_root_key": "id of the root key that wraps", "reason": "why sealed",
+		"seal_status": {"sealed": "true: no value can be stored or revealed", "current_root_key": "id of the root key that wraps", "reason": "why sealed; or which root keys the keyring lacks that single workspaces need",
 			"pending_rewraps": "keys that another root key still wraps"},
+		"key_progress": {"workspace": "slug of the workspace", "workspace_id": "the workspace",
+			"key_version": "the version of its key that encrypts; NULL when its keys were destroyed", "key_versions": "how many versions there are",
+			"key_created_at": "when the newest was made", "encryptions": "how often the newest has encrypted, about",
+			"oldest_in_use": "the oldest version that a value needs", "values_total": "versions of values",
+			"values_current": "those that the newest has encrypted", "values_pending": "those that are to be encrypted again",
+			"values_failed": "those that did not open when they were to be, and are as they were"},
+		"kms_status": {"workspace": "slug of the workspace", "workspace_id": "the workspace", "key_uri": "URI of the customer''s key",
+			"keys": "how many versions of the workspace''s key it wraps",
+			"state": "closed: it is available; open: it is not, and calls fail at once; half-open: the next call tries again; unknown: not asked since the server started",
+			"failures": "failed calls in a row", "last_success_at": "when the key management service last answered", "last_failure_at": "when it last failed",
+			"last_problem": "how it last failed", "retry_at": "before then it is not asked again", "cached_until": "until then a key that was unwrapped serves"},
 		"health": {"check_name": "what is checked", "ok": "false where something needs attention", "detail": "what was found"},
 		"usage_summary": {"workspace": "slug of the workspace", "workspace_id": "the workspace", "principal_id": "on whose account",
 			"provider": "name of the provider", "workflow": "the workflow that the context named", "day": "the day in UTC",
@@ -112,8 +129,8 @@ DECLARE
 			"soft_micros": "from then on there are warnings; NULL for none", "hard_micros": "from then on usage is refused; NULL for never",
 			"projected_micros": "what will be spent at its end when it goes on like this", "state": "ok, soft or hard: what was reached"},
 		"alerts": {"workspace": "slug of the workspace; NULL for a limit of the whole database",
-			"workspace_id": "the workspace; the nil uuid for a limit of the whole database", "kind": "limit, quota or budget",
-			"subject": "name of the limit and its window, meter, or period of the budget", "period_start": "the period in which it was reached",
+			"workspace_id": "the workspace; the nil uuid for a limit of the whole database", "kind": "limit, quota, budget or break_glass",
+			"subject": "name of the limit and its window, meter, period of the budget, or the request", "period_start": "the period in which it was reached",
 			"threshold": "in per cent", "used": "how much was used then", "allowed": "of how much", "created_at": "when it was noticed"},
 		"metrics": {"name": "name of the sample", "labels": "its labels", "value": "its value", "kind": "counter, gauge or histogram",
 			"help": "what it is"},
@@ -121,6 +138,13 @@ DECLARE
 			"name": "its name", "windows": "how many in which time", "options": "the options of limit_define(), as they hold",
 			"created_by": "who defined it first: a principal, or the name of a role without one", "created_at": "when it was defined first",
 			"updated_at": "when it was defined last"},
+		"policies": {"workspace_id": "the workspace; the nil uuid for the whole database", "workspace": "slug of the workspace; NULL for the whole database",
+			"id": "name of the policy", "version": "number of the version that holds", "level": "system, workspace, provider or secret",
+			"enforcement": "enforce; shadow: evaluated and reported, not obeyed", "document": "the document", "created_by": "the principal who put version 1",
+			"created_at": "when that was", "updated_by": "the principal who put this version", "updated_at": "when that was"},
+		"policy_versions": {"workspace_id": "the workspace; the nil uuid for the whole database", "workspace": "slug of the workspace; NULL for the whole database",
+			"id": "name of the policy", "version": "number of the version", "document": "its document; NULL for the version that dropped the policy",
+			"created_by": "the principal who put it", "created_at": "when that was"},
 		"limit_stats": {"entries": "counters in use, of all databases", "capacity": "how many there may be", "in_database": "those of this database",
 			"blocked": "keys and windows that are blocked", "allowed": "attempts that were allowed since the server started",
 			"denied": "attempts that were refused", "overflowed": "attempts for which there was no counter of their own",

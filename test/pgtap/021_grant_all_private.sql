@@ -49,10 +49,10 @@ SELECT is((SELECT string_agg(DISTINCT relname || ' ' || verb || ' ' || who || ':
 SELECT is((SELECT string_agg(DISTINCT relname, ', ') FROM private_reads WHERE result NOT IN ('0', '42501') AND who = 'ks_nobody'), 'provider_catalogue',
 		  'I4 who has no profile reads nothing of it but the catalogue');
 SELECT is((SELECT string_agg(DISTINCT relname, ', ' ORDER BY relname) FROM private_reads WHERE result NOT IN ('0', '42501')),
-		  'alerts, api_keys, audit_entries, credentials, limits, provider_catalogue', 'I4 clients read what the views show');
+		  'alerts, api_keys, audit_entries, credentials, limits, policies, policy_versions, provider_catalogue', 'I4 clients read what the views show');
 SELECT is((SELECT string_agg(r.relname || ' ' || r.who || ': ' || r.result || ', not ' || v.result, '; ')
 		   FROM private_reads r CROSS JOIN LATERAL (SELECT pg_temp.as_role(r.who, format('SELECT FROM keystone.%I', r.relname)) AS result OFFSET 0) v
-		   WHERE r.relname IN ('credentials', 'api_keys', 'limits', 'alerts') AND r.result <> v.result), NULL, 'I4 and no more than they show');
+		   WHERE r.relname IN ('credentials', 'api_keys', 'limits', 'alerts', 'policies', 'policy_versions') AND r.result <> v.result), NULL, 'I4 and no more than they show');
 SELECT is((SELECT string_agg(proname || ' ' || result, '; ' ORDER BY proname) FROM private_calls WHERE result NOT IN ('42501', '22004', '<null>') AND proname <> 'profile_privileges'),
 	'audit_decode (,,,,,,,,,,,,,,,,,,,); json_merge_patch {}; seal_state (f,,,)', 'I4 functions of it tell somebody without a profile nothing');
 SELECT is(pg_temp.contents(), (SELECT contents FROM contents_before), 'I4 and all is as it was');

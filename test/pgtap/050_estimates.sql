@@ -24,6 +24,7 @@ SELECT c.workspace_id, c.id, p.id, c.owner, '2031-02-03', '2001-02-03', '2001-02
 FROM keystone_private.credentials c, keystone.principals p WHERE c.name = 'launch codes' AND p.db_role = 'ks_viewer';
 INSERT INTO keystone.principals (id, display_name, kind, created_at, disabled_at, row_mac)
 SELECT gen_random_uuid(), 'Dr. Launch', 'service', '2001-02-03', '2001-02-03', '\x4711' FROM generate_series(1, 2000);
+UPDATE keystone.principals SET registered_by = (SELECT id FROM keystone.principals WHERE db_role = 'ks_stranger') WHERE display_name = 'Dr. Launch';
 INSERT INTO keystone.members (workspace_id, principal_id, role, extra_permissions, added_by, created_at, updated_at, removed_at, row_mac)
 SELECT w.id, p.id, 'service', '{audit}', w.created_by, '2001-02-03', '2001-02-03', '2001-02-03', '\x4711'
 FROM keystone.workspaces w, keystone.principals p WHERE w.slug = 'globex' AND p.display_name = 'Dr. Launch';
@@ -56,17 +57,32 @@ FROM keystone.workspaces w, generate_series(1, 2000) n WHERE w.slug = 'globex';
 INSERT INTO keystone_private.limits (workspace_id, name, windows, algorithm, timezone, class, shadow, key_by, near_percent, refundable, created_by, created_at, updated_at, row_mac)
 SELECT w.id, 'launches ' || n, '4711/day', 'calendar', 'Antarctica/Vostok', 'protect', false, '', 47, false, 'Dr. Launch', '2001-02-03', '2001-02-03', '\x4711'
 FROM keystone.workspaces w, generate_series(1, 2000) n WHERE w.slug = 'globex';
+INSERT INTO keystone_private.policies (workspace_id, id, version, level, enforcement, document, created_by, created_at, updated_by, updated_at, row_mac)
+SELECT w.id, 'launches-' || n, 47, 'secret', 'shadow', '{"launch": 1}', w.created_by, '2001-02-03', w.created_by, '2001-02-03', '\x4711'
+FROM keystone.workspaces w, generate_series(1, 2000) n WHERE w.slug = 'globex';
+INSERT INTO keystone_private.policy_versions (workspace_id, id, version, document, created_by, created_at)
+SELECT workspace_id, id, version, document, created_by, created_at FROM keystone_private.policies WHERE id ~ '^launches-';
+ALTER TABLE keystone.approval_requests DISABLE TRIGGER approval_guard;
+ALTER TABLE keystone.approval_votes DISABLE TRIGGER approval_guard;
+INSERT INTO keystone.approval_requests (workspace_id, id, requester, action, resource, parameters, reason, request_hash, need, break_glass, state, level,
+	created_at, expires_at, decided_at, claimed_at, completed_at, detail, reviewed_by, reviewed_at, row_mac)
+SELECT w.id, gen_random_uuid(), w.created_by, 'launch', '{"launch": 1}', '{"launch": 2}', 'about to launch', '\x4711', '{"launch": 3}', true, 'executed', 47,
+	'2001-02-03', '2031-02-03', '2001-02-03', '2001-02-03', '2001-02-03', 'launched', p.id, '2001-02-03', '\x4711'
+FROM keystone.workspaces w, keystone.principals p, generate_series(1, 2000) n WHERE w.slug = 'globex' AND p.db_role = 'ks_viewer';
+INSERT INTO keystone.approval_votes (workspace_id, request_id, voter, vote, comment, request_hash, voted_at, row_mac)
+SELECT workspace_id, id, reviewed_by, 'approve', 'launch it', request_hash, '2001-02-03', row_mac FROM keystone.approval_requests WHERE action = 'launch';
 \o
 
 SELECT format('ANALYZE %s', string_agg(oid::regclass::text, ', ')) FROM pg_class
 WHERE relkind = 'r' AND relnamespace IN ('keystone'::regnamespace, 'keystone_private'::regnamespace) \gexec
 
--- What clients read of other tenants: not the catalogue, which is public, nor what each sees its own.
+-- What clients read of other tenants: not the catalogue, which is public, nor what each sees its own;
+-- of kms_status and key_progress the planner has no statistics, as functions give their rows.
 CREATE TEMP VIEW readable AS
 	SELECT c.oid::regclass AS object, c.relname, a.attname, a.atttypid::regtype AS type
 	FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
 	WHERE c.relnamespace = 'keystone'::regnamespace AND c.relkind IN ('r', 'v') AND a.attnum > 0 AND NOT a.attisdropped
-	AND has_column_privilege('ks_operator', c.oid, a.attnum, 'SELECT') AND c.relname NOT IN ('providers', 'seal_status', 'plans');
+	AND has_column_privilege('ks_operator', c.oid, a.attnum, 'SELECT') AND c.relname NOT IN ('providers', 'seal_status', 'plans', 'kms_status', 'key_progress');
 
 -- The value of a column that most rows have: those of other tenants.
 CREATE FUNCTION pg_temp.common(object regclass, attname name) RETURNS text LANGUAGE plpgsql AS $$

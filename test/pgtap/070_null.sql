@@ -16,23 +16,31 @@ INSERT INTO optional SELECT f, unnest(p::text[]) FROM (VALUES
 	('provider_define', '{label,default_kind,value_pattern,limits,cost_micros}'),
 	('store', '{provider,kind,expires_at,description,tags,metadata,expected_version,approval,reason}'),
 	('reveal', '{version,field,owner,approval,reason}'), ('reveal_by_id', '{version,field,approval,reason}'), ('reveal_many', '{reason}'),
-	('reveal_env', '{names,reason}'), ('export_env', '{reason}'), ('resolve', '{kind}'), ('rotate', '{expected_version,approval,reason}'),
+	('reveal_env', '{names,reason}'), ('export_env', '{reason}'), ('import_bundle', '{slug}'), ('resolve', '{kind}'), ('rotate', '{expected_version,approval,reason}'),
 	('promote', '{approval,reason}'), ('rollback_to', '{approval,reason}'), ('rename', '{approval,reason}'), ('delete_credential', '{approval,reason}'),
+	('rotate_workspace_key', '{approval,reason}'), ('shred_workspace', '{approval,reason}'),
+	('request_approval', '{reason}'), ('approve', '{comment}'), ('reject', '{comment}'), ('complete_approval', '{detail}'),
 	('share_credential', '{until}'), ('destroy_credential', '{approval,reason}'), ('destroy_version', '{approval,reason}'), ('mark_verified', '{version,detail}'), ('verify_all', '{workspace}'),
+	('policy_put', '{workspace,expected_version,approval,reason}'), ('policy_get', '{workspace}'), ('policy_drop', '{workspace,approval,reason}'),
+	('policy_evaluate', '{principal}'), ('policy_explain', '{principal}'),
 	('limit_define', '{workspace}'), ('limit_drop', '{workspace}'), ('limit_consume', '{workspace}'), ('limit_require', '{workspace}'),
 	('limit_peek', '{workspace}'), ('limit_block', '{workspace}'), ('limit_unblock', '{workspace}'),
 	('quota_consume', '{idempotency_key,principal}'), ('quota_reserve', '{idempotency_key,principal}'),
 	('usage_record', '{cost_micros,principal,idempotency_key}'), ('budget_set', '{soft_micros,hard_micros}'),
-	('audit_verify', '{from_seq,to_seq}'), ('audit_export', '{workspace,since,until,from_seq,to_seq}')) v (f, p);
+	('audit_verify', '{from_seq,to_seq}'), ('audit_reconcile', '{workspace}'), ('audit_export', '{workspace,since,until,from_seq,to_seq}')) v (f, p);
 
 -- What is given for the others; a call with these alone succeeds, or fails for
 -- a reason that is not NULL.
 CREATE TEMP VIEW parameters AS
 	SELECT p.proname::text AS function, a.n, p.proargnames[a.n] AS parameter, p.proargtypes[a.n - 1] AS type, a.n > p.pronargs - p.pronargdefaults AS has_default,
 		CASE WHEN p.proargnames[a.n] = 'workspace' THEN quote_literal('acme')
+			 WHEN p.proargnames[a.n] = 'id' AND p.proargtypes[a.n - 1] = 'text'::regtype THEN quote_literal('the-policy')
+			 WHEN p.proargnames[a.n] = 'action' THEN quote_literal('rotate')
 			 WHEN p.proargnames[a.n] IN ('credential', 'id') THEN quote_literal(pg_temp.credential('acme-shared')) || '::uuid'
 			 WHEN p.proargnames[a.n] = 'credentials' THEN format('ARRAY[%L]::uuid[]', pg_temp.credential('acme-shared'))
 			 WHEN p.proargnames[a.n] IN ('principal', 'grantee') THEN quote_literal(pg_temp.principal('ks_viewer')) || '::uuid'
+			 WHEN p.proargnames[a.n] = 'request' AND p.proargtypes[a.n - 1] = 'uuid'::regtype THEN quote_literal(pg_temp.credential('acme-shared')) || '::uuid'
+			 WHEN p.proargnames[a.n] = 'action' THEN quote_literal('rotate')
 			 WHEN p.proargnames[a.n] = 'permission' THEN quote_literal('view')
 			 WHEN p.proargnames[a.n] = 'profile' THEN quote_literal('client')
 			 WHEN p.proargnames[a.n] = 'role' AND p.proargtypes[a.n - 1] = 'name'::regtype THEN quote_literal('ks_anonymous')
@@ -49,13 +57,14 @@ CREATE TEMP VIEW parameters AS
 			 WHEN p.proargnames[a.n] = 'until' THEN quote_literal('infinity')
 			 WHEN p.proargnames[a.n] = 'meter' THEN quote_literal('rotations')
 			 WHEN p.proargnames[a.n] = 'plan' THEN quote_literal('free')
+			 WHEN p.proargnames[a.n] = 'recipient' THEN quote_literal('\x8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a') || '::bytea'
 			 WHEN p.proargtypes[a.n - 1] = 'regclass'::regtype THEN quote_literal('pg_catalog.pg_class')
 			 WHEN p.proargtypes[a.n - 1] IN ('integer'::regtype, 'bigint'::regtype) THEN '1'
 			 WHEN p.proargtypes[a.n - 1] = 'boolean'::regtype THEN 'true'
 			 WHEN p.proargtypes[a.n - 1] = 'jsonb'::regtype THEN quote_literal('{}')
 			 ELSE quote_literal('acme-shared') END AS good
 	FROM pg_proc p CROSS JOIN LATERAL generate_series(1, p.pronargs) a (n)
-	WHERE p.pronamespace = 'keystone'::regnamespace;
+	WHERE p.pronamespace = 'keystone'::regnamespace AND p.prokind = 'f';
 CREATE TEMP VIEW calls AS
 	SELECT t.function, t.parameter, t.has_default, o.parameter IS NOT NULL AS optional,
 		format('SELECT * FROM keystone.%I(%s)', t.function, (
@@ -68,7 +77,8 @@ CREATE TEMP VIEW calls AS
 
 SELECT plan((SELECT count(*) FROM calls)::int + 6);
 SELECT is_empty('SELECT function, parameter FROM optional EXCEPT SELECT function, parameter FROM parameters', 'the list of optional parameters is of parameters');
-SELECT is_empty($$SELECT function, parameter FROM optional JOIN parameters USING (function, parameter) WHERE NOT has_default AND function <> 'budget_set'$$, 'they have defaults, but for the sums of budget_set()');
+SELECT is_empty($$SELECT function, parameter FROM optional JOIN parameters USING (function, parameter) WHERE NOT has_default AND function NOT IN ('budget_set', 'policy_put', 'policy_get', 'policy_drop')$$,
+	'they have defaults, but for the sums of budget_set(), and the workspace of policies');
 SELECT cmp_ok((SELECT count(*) FROM calls)::int, '>', 100, 'there are calls');
 SELECT CASE WHEN optional THEN isnt(pg_temp.as_role(caller, statement), '22004', format('I12 %s takes NULL for %s', function, parameter))
 			ELSE is(pg_temp.as_role(caller, statement), '22004', format('I9 %s refuses NULL for %s', function, parameter)) END

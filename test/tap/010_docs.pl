@@ -251,7 +251,18 @@ foreach my $pt (@limited, grep { $_ ne '%s' } $sources{'ks_error.c'} =~ /errcode
 	like($errors, qr/^\| \[`PT\d+`\].*\Q$pt\E/m, "the message \"$pt\"");
 }
 
-my @refusals = $all =~ /(?:ks_error_denied\(|ERRCODE_INSUFFICIENT_PRIVILEGE, )"(.*?)"/g;
+foreach my $pt ($sources{'ks_error.h'} =~ /^#define KS_POLICY_(?:REQUIRES|DEFERS)\s+"(.*?)"/mg)
+{
+	like($errors, qr/^\| \[`PT428`\].*\Q$pt\E/m, "the message \"$pt\"");
+	like(section($errors, '## PT428'), qr/^\| \Q$pt\E \|/m, 'and what to do');
+}
+foreach my $answer ($sources{'ks_approval.c'} =~ /\[KS_APPROVAL_\w+\] = "(.*?)"/g)
+{
+	like(section($errors, '## PT428'), qr/^\| \Q$answer\E \|/m, "what is wrong with an approval: $answer");
+}
+
+my @refusals = ($all =~ /(?:ks_error_denied\(|ERRCODE_INSUFFICIENT_PRIVILEGE, )"(.*?)"/g,
+	$sources{'ks_error.h'} =~ /^#define KS_POLICY_DENIES\s+"(.*?)"/m);
 cmp_ok(scalar @refusals, '>=', 8, 'refusals are found in the sources');
 my %refusals = map { $_->[0] => 1 } rows(section($errors, '## 42501'));
 foreach my $refusal (sort keys %{ { map { $_ => 1 } @refusals } })
@@ -311,7 +322,7 @@ sorted_is(\@reasons_listed, [ keys %{ { map { $_ => 1 } @reasons } } ], 'docs/er
 
 # What is wrong with a ciphertext.
 my @problems = map { function_body($sources{'ks_vault.c'}, $_) =~ /(refuse(?:_damaged)?\(problem,[^;]*;)/g } qw(ks_vault_open open_with_key);
-@problems = grep { !/^(?:the vault is sealed|the workspace's keys were destroyed)$/ } map { /"((?:[^"\\]|\\.)*)"/g } @problems;
+@problems = grep { !/^(?:the vault is sealed|the workspace's keys were destroyed|the customer's key is not available)$/ } map { /"((?:[^"\\]|\\.)*)"/g } @problems;
 s/\\"/"/g, s/%d/N/g, s/%s/ID/g foreach @problems;
 cmp_ok(scalar @problems, '>=', 8, 'problems are found in the sources');
 sorted_is([ map { $_->[0] =~ /^`(.*)`$/ ? $1 : () } rows(section($functions, '### verify_all')) ], \@problems,

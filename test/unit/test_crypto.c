@@ -468,6 +468,124 @@ hkdf_reference(void)
 	}
 }
 
+/*
+ * RFC 5869, appendix A, test cases 1 to 3.
+ */
+static void
+hkdf_vectors(void)
+{
+	static const struct
+	{
+		int			key_first;	/* the bytes count up from here; -1: all 0x0b */
+		size_t		key_len;
+		int			salt_first;
+		size_t		salt_len;
+		int			info_first;
+		size_t		info_len;
+		size_t		len;
+		const char *derived;
+	}			vectors[] = {
+		{-1, 22, 0x00, 13, 0xf0, 10, 42,
+		"3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865"},
+		{0x00, 80, 0x60, 80, 0xb0, 80, 82,
+			"b11e398dc80327a1c8e7f78c596a49344f012eda2d4efad8a050cc4c19afa97c59045a99cac7827271cb41c65e590e09"
+		"da3275600c2f09b8367793a9aca3db71cc30c58179ec3e87c14c01d5c1f3434f1d87"},
+		{-1, 22, 0x00, 0, 0x00, 0, 42,
+		"8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8"},
+	};
+
+	for (size_t i = 0; i < lengthof(vectors); i++)
+	{
+		uint8		bytes[3][80];
+		uint8		derived[82];
+		KsBytes		key = {bytes[0], vectors[i].key_len};
+		KsBytes		salt = {bytes[1], vectors[i].salt_len};
+		KsBytes		info = {bytes[2], vectors[i].info_len};
+
+		for (int j = 0; j < 80; j++)
+		{
+			bytes[0][j] = (uint8) (vectors[i].key_first < 0 ? 0x0b : vectors[i].key_first + j);
+			bytes[1][j] = (uint8) (vectors[i].salt_first + j);
+			bytes[2][j] = (uint8) (vectors[i].info_first + j);
+		}
+		CHECK(ks_hkdf_sha256(&key, &salt, &info, derived, vectors[i].len) == KS_CRYPTO_OK, "case %zu", i + 1);
+		CHECK(unit_equals_hex(derived, vectors[i].len, vectors[i].derived), "case %zu differs", i + 1);
+	}
+}
+
+/*
+ * RFC 7748, sections 5.2 and 6.1, and a point of low order.
+ */
+static void
+x25519_vectors(void)
+{
+	static const char *const alice = "77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a";
+	static const char *const alice_public = "8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a";
+	static const char *const bob = "5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb";
+	static const char *const bob_public = "de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f";
+	static const char *const both = "4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742";
+	uint8		a[KS_X25519_LEN];
+	uint8		b[KS_X25519_LEN];
+	uint8		result[KS_X25519_LEN];
+
+	unit_unhex(alice, a, sizeof(a));
+	CHECK(ks_x25519_public(a, result) == KS_CRYPTO_OK, "Alice");
+	CHECK(unit_equals_hex(result, sizeof(result), alice_public), "Alice's public key differs");
+	unit_unhex(bob_public, b, sizeof(b));
+	CHECK(ks_x25519_shared(a, b, result) == KS_CRYPTO_OK, "Alice with Bob");
+	CHECK(unit_equals_hex(result, sizeof(result), both), "the secret differs for Alice");
+
+	unit_unhex(bob, b, sizeof(b));
+	CHECK(ks_x25519_public(b, result) == KS_CRYPTO_OK, "Bob");
+	CHECK(unit_equals_hex(result, sizeof(result), bob_public), "Bob's public key differs");
+	unit_unhex(alice_public, a, sizeof(a));
+	CHECK(ks_x25519_shared(b, a, result) == KS_CRYPTO_OK, "Bob with Alice");
+	CHECK(unit_equals_hex(result, sizeof(result), both), "the secret differs for Bob");
+
+	unit_unhex("a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4", a, sizeof(a));
+	unit_unhex("e6db6867583030db3594c1a424b15f7c726624ec26b3353b10a903a6d0ab1c4c", b, sizeof(b));
+	CHECK(ks_x25519_shared(a, b, result) == KS_CRYPTO_OK, "section 5.2");
+	CHECK(unit_equals_hex(result, sizeof(result), "c3da55379de9c6908e94ea4df28d084f32eccf03491c71f754b4075577a28552"),
+		  "section 5.2 differs");
+
+	memset(b, 0, sizeof(b));
+	CHECK(ks_x25519_shared(a, b, result) == KS_CRYPTO_FORGED, "zeros are a public key");
+	b[0] = 1;
+	CHECK(ks_x25519_shared(a, b, result) == KS_CRYPTO_FORGED, "a point of low order is a public key");
+}
+
+/*
+ * The key of RFC 7748 as openssl writes it; whatever else is refused, without
+ * a question at the terminal.
+ */
+static void
+x25519_pem(void)
+{
+	static const char pem[] = "-----BEGIN PRIVATE KEY-----\n"
+	"MC4CAQAwBQYDK2VuBCIEIHcHbQpzGKV9PBbBclGyZkXfTC+H68CZKrF3+6UduSwq\n"
+	"-----END PRIVATE KEY-----\n";
+	static const char ed25519[] = "-----BEGIN PRIVATE KEY-----\n"
+	"MC4CAQAwBQYDK2VwBCIEIHcHbQpzGKV9PBbBclGyZkXfTC+H68CZKrF3+6UduSwq\n"
+	"-----END PRIVATE KEY-----\n";
+	static const char encrypted[] = "-----BEGIN ENCRYPTED PRIVATE KEY-----\n"
+	"MIGaMFYGCSqGSIb3DQEFDTBJMCgGCSqGSIb3DQEFDDAbBAg0wIJNrh01xAIBATAM\n"
+	"BggqhkiG9w0CCQUAMB0GCWCGSAFlAwQBKgQQTwXsM5UWWzIIv5vsnI5yKQRA1Gx9\n"
+	"zF5p05BhdbiVW4N86dC6ZasUugwGeGVr/H56wOkTB16aPzH57iL9o6THEHm3GKVu\n"
+	"LuR7vqt0X/YzgCkn7g==\n"
+	"-----END ENCRYPTED PRIVATE KEY-----\n";
+	uint8		key[KS_X25519_LEN];
+
+	CHECK(ks_x25519_from_pem(pem, strlen(pem), key) == KS_CRYPTO_OK, "a key");
+	CHECK(unit_equals_hex(key, sizeof(key), "77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a"),
+		  "the key differs");
+	CHECK(ks_x25519_from_pem(ed25519, strlen(ed25519), key) == KS_CRYPTO_FORGED, "a key of another kind");
+	CHECK(ks_x25519_from_pem(encrypted, strlen(encrypted), key) == KS_CRYPTO_FORGED, "an encrypted key");
+	CHECK(ks_x25519_from_pem("", 0, key) == KS_CRYPTO_FORGED, "nothing");
+	for (size_t cut = 0; cut < strlen(pem) - 30; cut++)
+		CHECK(ks_x25519_from_pem(pem, cut, key) == KS_CRYPTO_FORGED, "cut at %zu", cut);
+	CHECK(ERR_peek_error() == 0, "libcrypto's error queue is not empty");
+}
+
 #define DRAWS	100000
 
 static size_t compared_len;		/* of the elements that qsort() sorts */
@@ -545,6 +663,45 @@ equal_compares_all(void)
 	}
 }
 
+/* By openssl mac, AES-256-CMAC over 00 01 'K' 00 and the label, and 00 02 ... */
+static void
+aead_derives(void)
+{
+	KsAead		aead;
+	uint8		key[KS_KEY_LEN];
+	uint8		derived[KS_KEY_LEN];
+	uint8		again[KS_KEY_LEN];
+
+	for (int i = 0; i < KS_KEY_LEN; i++)
+		key[i] = (uint8) i;
+	CHECK(ks_aead_init(&aead, key) == KS_CRYPTO_OK, "init");
+	CHECK(ks_aead_derive(&aead, "blind_index1", derived) == KS_CRYPTO_OK, "derive");
+	CHECK(unit_equals_hex(derived, KS_KEY_LEN, "c42a887e8d2cc4a18e9d0c32b3a0785003caba363169ef0a99505022142dca17"), "value");
+	CHECK(ks_aead_derive(&aead, "blind_index2", again) == KS_CRYPTO_OK, "derive by another label");
+	CHECK(!ks_equal(derived, again, KS_KEY_LEN), "labels differ");
+	ks_aead_clear(&aead);
+	CHECK(ks_aead_derive(&aead, "blind_index1", derived) == KS_CRYPTO_FAILED, "without a key");
+	CHECK(unit_is_zero(derived, KS_KEY_LEN), "wiped");
+}
+
+/* No nonce of the stock comes twice, within one and from one to the next. */
+static void
+nonces_from_stock(void)
+{
+	enum
+	{
+		DRAWN = 1000
+	};
+	static uint8 nonces[DRAWN][KS_NONCE_LEN];
+
+	for (int i = 0; i < DRAWN; i++)
+	{
+		CHECK(ks_random_nonce(nonces[i]) == KS_CRYPTO_OK, "nonce %d", i);
+		for (int j = 0; j < i; j++)
+			CHECK(memcmp(nonces[i], nonces[j], 8) != 0, "nonces %d and %d", i, j);
+	}
+}
+
 const UnitTest crypto_tests[] = {
 	{"XAES-256-GCM gives the published vectors", xaes_vectors},
 	{"XAES-256-GCM gives the published accumulated hash", xaes_accumulated},
@@ -556,7 +713,12 @@ const UnitTest crypto_tests[] = {
 	{"SHA-256 gives the values of FIPS 180", sha256_vectors},
 	{"HMAC-SHA-256 gives the values of RFC 4231, in any pieces", hmac_vectors},
 	{"derived keys are those of RFC 5869", hkdf_reference},
+	{"HKDF-SHA-256 gives the values of RFC 5869", hkdf_vectors},
+	{"X25519 gives the values of RFC 7748, and refuses points of low order", x25519_vectors},
+	{"an X25519 key is read from PEM", x25519_pem},
 	{"nonces and uuids do not repeat", random_is_unique},
 	{"ks_equal sees each bit", equal_compares_all},
+	{"a key that is derived from a prepared one is that of SP 800-108", aead_derives},
+	{"nonces from the stock do not repeat", nonces_from_stock},
 	{NULL, NULL}
 };

@@ -22,7 +22,8 @@
 
 static const UnitTest *const suites[] = {
 	mem_tests, crypto_tests, wire_tests, keyring_tests, dotenv_tests,
-	merkle_tests, entry_tests, note_tests, jws_tests, window_tests, siphash_tests
+	merkle_tests, entry_tests, note_tests, jws_tests, window_tests, siphash_tests,
+	bundle_tests, cedar_tests, glob_tests
 };
 
 bool		unit_soak = false;

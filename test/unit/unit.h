@@ -31,6 +31,9 @@ extern const UnitTest note_tests[];
 extern const UnitTest jws_tests[];
 extern const UnitTest window_tests[];
 extern const UnitTest siphash_tests[];
+extern const UnitTest bundle_tests[];
+extern const UnitTest cedar_tests[];
+extern const UnitTest glob_tests[];
 
 /* With --soak, tests that can do more rounds do. */
 extern bool unit_soak;

@@ -13,28 +13,28 @@ CREATE FUNCTION pg_temp.granted() RETURNS boolean LANGUAGE sql RETURN :'granted'
 -- permissions in both workspaces.
 CREATE TEMP TABLE callers (place int GENERATED ALWAYS AS IDENTITY, who text, profile text, known boolean, acme text[], globex text[]);
 INSERT INTO callers (who, profile, known, acme, globex) VALUES
-	('ks_owner',		'client',	true,	'{view,reveal,store,rotate,audit,workspace,billing,owner}', '{}'),
-	('ks_admin',		'client',	true,	'{view,reveal,store,rotate,audit,workspace}', '{}'),
+	('ks_owner',		'client',	true,	'{view,reveal,store,rotate,audit,policy,workspace,billing,owner}', '{}'),
+	('ks_admin',		'client',	true,	'{view,reveal,store,rotate,audit,policy,workspace}', '{}'),
 	('ks_operator',		'client',	true,	'{view,rotate}', '{}'),
 	('ks_viewer',		'client',	true,	'{view}', '{}'),
 	('ks_auditor',		'client',	true,	'{audit}', '{}'),
 	('ks_service',		'client',	true,	'{view,reveal}', '{}'),
 	('ks_grantee',		'client',	true,	'{view}', '{}'),
-	('ks_stranger',		'client',	true,	'{}', '{view,reveal,store,rotate,audit,workspace,billing,owner}'),
+	('ks_stranger',		'client',	true,	'{}', '{view,reveal,store,rotate,audit,policy,workspace,billing,owner}'),
 	('ks_anonymous',	'client',	false,	'{}', '{}'),
 	('ks_nobody',		'none',		false,	'{}', '{}'),
 	('ks_worker',		'worker',	true,	'{}', '{}'),
 	('ks_logs',			'auditor',	false,	'{}', '{}'),
 	('ks_dba',			'admin',	false,	'{}', '{}'),
 	('ks_monitor',		'monitor',	false,	'{}', '{}'),
-	('key_admin',		'client',	true,	'{view,reveal,store,rotate,audit,workspace}', '{}'),
+	('key_admin',		'client',	true,	'{view,reveal,store,rotate,audit,policy,workspace}', '{}'),
 	('key_operator',	'client',	true,	'{view,rotate}', '{}'),
 	('key_viewer',		'client',	true,	'{view}', '{}'),
 	('key_auditor',		'client',	true,	'{audit}', '{}'),
 	('key_service',		'client',	true,	'{view,reveal}', '{}'),
 	('key_limited',		'client',	true,	'{view,reveal,store,rotate}', '{}'),
-	('key_stranger',	'client',	true,	'{}', '{view,reveal,store,rotate,audit,workspace}'),
-	('ks_agent',		'worker',	true,	'{view,reveal,store,rotate,audit,workspace}', '{}');
+	('key_stranger',	'client',	true,	'{}', '{view,reveal,store,rotate,audit,policy,workspace}'),
+	('ks_agent',		'worker',	true,	'{view,reveal,store,rotate,audit,policy,workspace}', '{}');
 -- For COPY, which needs these before it looks at any table.
 GRANT pg_read_server_files, pg_write_server_files TO ks_owner, ks_admin, ks_operator, ks_viewer, ks_auditor, ks_service, ks_grantee,
 	ks_stranger, ks_anonymous, ks_nobody, ks_worker, ks_logs, ks_dba, ks_monitor, ks_agent;
@@ -122,16 +122,36 @@ INSERT INTO expected_rows VALUES
 	('alerts', 'foreign', $$workspace_id = '{globex}'$$,	'0   0   0   0   0   0   0   1   0   X   0   X   0   0   0   0   0   0   0   0   1   0'),
 	('alerts', 'of the database', $$workspace_id = '00000000-0000-0000-0000-000000000000'$$,
 															'0   0   0   0   0   0   0   0   0   X   0   X   1   1   0   0   0   0   0   0   0   0'),
+	-- approvals: who asked, holders of approve or audit
+	('approval_requests', 'own', $$workspace_id = '{acme}'$$,	'1   1   0   0   1   0   0   0   0   X   0   X   X   X   1   0   0   1   0   0   0   1'),
+	('approval_requests', 'foreign', $$workspace_id = '{globex}'$$,
+															'0   0   0   0   0   0   0   1   0   X   0   X   X   X   0   0   0   0   0   0   1   0'),
+	('approval_votes', 'own', $$workspace_id = '{acme}'$$,	'1   1   0   0   1   0   0   0   0   X   0   X   X   X   1   0   0   1   0   0   0   1'),
+	('approval_votes', 'foreign', $$workspace_id = '{globex}'$$,
+															'0   0   0   0   0   0   0   1   0   X   0   X   X   X   0   0   0   0   0   0   1   0'),
 	('limits', 'own', $$workspace_id = '{acme}' AND name = 'the-limit'$$,
 															'1   1   1   1   0   1   1   0   0   X   0   X   1   X   1   1   1   0   1   1   0   1'),
 	('limits', 'foreign', $$workspace_id = '{globex}'$$,	'0   0   0   0   0   0   0   1   0   X   0   X   1   X   0   0   0   0   0   0   1   0'),
 	('limits', 'of the database', $$workspace_id = '00000000-0000-0000-0000-000000000000' AND name = 'everyones-limit'$$,
 															'1   1   1   1   1   1   1   1   1   X   1   X   1   X   1   1   1   1   1   1   1   1'),
+	('policies', 'own', $$workspace_id = '{acme}' AND id = 'the-policy'$$,
+															'1   1   0   0   1   0   0   0   0   X   0   1   1   X   1   0   0   1   0   0   0   1'),
+	('policies', 'foreign', $$workspace_id = '{globex}' AND id = 'the-policy'$$,	'0   0   0   0   0   0   0   1   0   X   0   1   1   X   0   0   0   0   0   0   1   0'),
+	('policies', 'of the database', $$workspace_id = '00000000-0000-0000-0000-000000000000' AND id = 'everyones-policy'$$,
+															'0   0   0   0   0   0   0   0   0   X   0   1   1   X   0   0   0   0   0   0   0   0'),
+	('policy_versions', 'own', $$workspace_id = '{acme}' AND id = 'the-policy'$$,
+															'1   1   0   0   1   0   0   0   0   X   0   1   1   X   1   0   0   1   0   0   0   1'),
+	('policy_versions', 'foreign', $$workspace_id = '{globex}' AND id = 'the-policy'$$,
+															'0   0   0   0   0   0   0   1   0   X   0   1   1   X   0   0   0   0   0   0   1   0'),
 	('limit_stats', 'own', $$entries >= 0$$,				'X   X   X   X   X   X   X   X   X   X   X   X   1   1   X   X   X   X   X   X   X   X'),
 	('metrics', 'own', $$name = 'keystone_sealed'$$,		'X   X   X   X   X   X   X   X   X   X   X   X   1   1   X   X   X   X   X   X   X   X'),
 	('seal_status', 'own', $$NOT sealed$$,						'1   1   1   1   1   1   1   1   1   P   1   1   1   1   1   1   1   1   1   1   1   1'),
 	('seal_status', 'reason', $$current_root_key IS NOT NULL OR reason IS NOT NULL OR pending_rewraps IS NOT NULL$$,
 																'0   0   0   0   0   0   0   0   0   X   0   0   1   1   0   0   0   0   0   0   0   0'),
+	-- no workspace of these has a customer's key
+	('kms_status', 'own', $$workspace_id = '{acme}'$$,		'0   0   0   0   0   0   0   0   0   X   0   X   0   0   0   0   0   0   0   0   0   0'),
+	('key_progress', 'own', $$workspace_id = '{acme}'$$,		'1   1   0   0   0   0   0   0   0   X   0   X   1   1   1   0   0   0   0   0   0   1'),
+	('key_progress', 'foreign', $$workspace_id = '{globex}'$$,	'0   0   0   0   0   0   0   1   0   X   0   X   1   1   0   0   0   0   0   0   1   0'),
 	('health', 'own', $$check_name = 'seal'$$,					'X   X   X   X   X   X   X   X   X   X   X   X   1   1   X   X   X   X   X   X   X   X'),
 	('settings', 'own', $$name = 'keystone.hints'$$,			'X   X   X   X   X   X   X   X   X   X   X   X   1   1   X   X   X   X   X   X   X   X');
 
@@ -170,7 +190,7 @@ CREATE TEMP TABLE writes AS
 CREATE FUNCTION pg_temp.contents() RETURNS text LANGUAGE sql AS $$
 	SELECT md5(string_agg(table_to_xml(c.oid::regclass, true, false, '')::text, '' ORDER BY c.relname))
 	FROM pg_class c WHERE c.relkind = 'r' AND c.relnamespace IN ('keystone'::regnamespace, 'keystone_private'::regnamespace)
-	AND c.relname !~ '^audit_' AND c.relname NOT IN ('housekeeping', 'credential_usage', 'principal_usage', 'limit_state')
+	AND c.relname !~ '^audit_' AND c.relname NOT IN ('housekeeping', 'credential_usage', 'principal_usage', 'limit_state', 'key_usage')
 $$;
 CREATE TEMP TABLE contents_before AS SELECT pg_temp.contents();
 
@@ -189,12 +209,20 @@ INSERT INTO functions (name, args, needs, profiles) VALUES
 	('has_permission', $$'{w}', 'view'$$, 'nothing', '{client,auditor,admin,monitor,any}'),
 	('permitted_workspaces', $$'view'$$, 'nothing', '{client,auditor,admin,monitor,any}'),
 	('audit_public_keys', '', 'nothing', '{client,auditor,admin}'),
+	('cedar_authorize', $$'', '[]', '{"principal": "U::\"a\"", "action": "Action::\"a\"", "resource": "R::\"a\"", "context": {}}'$$, 'nothing', '{client,auditor,admin,monitor,any}'),
+	('policy_validate', $$'{}'$$, 'nothing', '{client,auditor,admin,monitor,any}'),
+	('policy_schema', '', 'nothing', '{client,auditor,admin,monitor,any}'),
 	-- members, invitations, keys, providers
 	('cancel_invitation', $$'{w}', 'guest@example.com'$$, 'workspace', '{client}'),
 	('update_workspace', $$'{w}', '{"display_name": "x"}'$$, 'workspace', '{client}'),
 	('update_workspace', $$'{w}', '{"status": "suspended"}'$$, 'owner', '{client,admin}'),
 	('transfer_ownership', $$'{w}', '{m}'$$, 'owner', '{client}'),
+	('clear_workspace_kms', $$'{w}'$$, 'owner', '{client}'),
 	('offboard_workspace', $$'{w}', confirm => '{w}'$$, 'owner', '{client,admin}'),
+	('rotate_workspace_key', $$'{w}'$$, 'workspace', '{client}'),
+	('reencrypt', $$'{w}'$$, 'workspace', '{client,admin}'),
+	('shred_workspace', $$'{w}', '{w}'$$, 'owner', '{client}'),
+	('rotate_root_key', '', 'nobody', '{admin}'),
 	('provider_configure', $$'{w}', 'cohere'$$, 'workspace', '{client}'),
 	('revoke_api_key', $$'{w}', '{k}'$$, 'workspace', '{client}'),
 	-- credentials
@@ -203,6 +231,7 @@ INSERT INTO functions (name, args, needs, profiles) VALUES
 	('reveal_by_id', $$'{c}'$$, 'reveal', '{client}'),
 	('reveal_many', $$ARRAY['{c}']::uuid[]$$, 'reveal', '{client}'),
 	('export_env', $$'{w}'$$, 'reveal', '{client}'),
+	('export_bundle', $$'{w}', '\x8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a'$$, 'owner', '{client}'),
 	('rotate', $$'{c}', 'new value'$$, 'rotate', '{client}'),
 	('mark_verified', $$'{c}', true$$, 'rotate', '{client}'),
 	('rename', $$'{c}', '{"name": "other"}'$$, 'store', '{client}'),
@@ -222,6 +251,16 @@ INSERT INTO functions (name, args, needs, profiles) VALUES
 	('provider_define', $$'new', 'no_auth'$$, 'nobody', '{admin}'),
 	('accept_restore', $$'why'$$, 'nobody', '{admin}'),
 	('metrics_text', '', 'nobody', '{admin,monitor}'),
+	-- policies of the database; asking
+	('policy_put', $$NULL, '{"apiVersion": "keystone.policy/v1", "id": "new", "scope": {"level": "system"}, "rules": []}'$$, 'nobody', '{client,admin}'),
+	('policy_drop', $$NULL, 'everyones-policy'$$, 'nobody', '{client,admin}'),
+	('policy_get', $$NULL, 'everyones-policy'$$, 'nobody', '{client,auditor,admin}'),
+	('policy_evaluate', $$'{w}', 'rotate'$$, 'view', '{client}'),
+	('policy_allowed', $$'{w}', 'rotate'$$, 'view', '{client}'),
+	('policy_explain', $$'{w}', 'rotate'$$, 'policy', '{client}'),
+	('policy_who_can', $$'{w}', 'rotate'$$, 'policy', '{client}'),
+	('policy_lint', $$'{w}'$$, 'policy', '{client}'),
+	('policy_simulate', $$'{w}', '{"apiVersion": "keystone.policy/v1", "id": "new", "scope": {"level": "workspace"}, "rules": []}'$$, 'policy', '{client}'),
 	-- limits: of the workspace, and of the database
 	('limit_define', $$'new', '1000/hour'$$, 'nobody', '{worker,admin}'),
 	('limit_drop', $$'everyones-limit'$$, 'nobody', '{worker,admin}'),
@@ -247,8 +286,28 @@ INSERT INTO functions (name, args, needs, profiles) VALUES
 	('audit_export', '', 'nobody', '{auditor}'),
 	('audit_export', $$workspace => '{w}'$$, 'audit', '{client,auditor}'),
 	('audit_verify', '', 'audit anywhere', '{client,auditor,admin}'),
+	('audit_reconcile', '', 'nobody', '{auditor,admin}'),
+	('audit_reconcile', $$'{w}'$$, 'audit', '{client,auditor,admin}'),
 	('audit_consistency', '1, 1', 'audit anywhere', '{client,auditor,admin}');
 INSERT INTO functions (name, args, needs, profiles, allowed, odd) VALUES
+	-- An API key that is limited to environments has none of these; the bytes are no ciphertext.
+	('encrypt', $$'{w}', 'plain'$$, 'store', '{client}', 'ok', '{"key_limited": "42501"}'),
+	('encrypt_text', $$'{w}', 'plain'$$, 'store', '{client}', 'ok', '{"key_limited": "42501"}'),
+	('blind_index', $$'{w}', 'plain'$$, 'store', '{client}', 'ok', '{"key_limited": "42501"}'),
+	('decrypt', $$'{w}', 'sealed'$$, 'reveal', '{worker}', '22023', '{"key_limited": "42501"}'),
+	('decrypt_text', $$'{w}', 'sealed'$$, 'reveal', '{worker}', '22023', '{"key_limited": "42501"}'),
+	-- No policy wants an approval; there is no such request.
+	('request_approval', $$'{w}', 'rotate_workspace_key', '{}'$$, 'workspace', '{client}', '22023', '{}'),
+	('break_glass', $$'{w}', 'rotate_workspace_key', '{}', reason => 'fire'$$, 'workspace', '{client}', '22023', '{}'),
+	('approve', $$'00000000-0000-4000-8000-000000000000'$$, 'known', '{client}', 'PT404', '{}'),
+	('reject', $$'00000000-0000-4000-8000-000000000000'$$, 'known', '{client}', 'PT404', '{}'),
+	('cancel_request', $$'00000000-0000-4000-8000-000000000000'$$, 'known', '{client}', 'PT404', '{}'),
+	('claim_approval', $$'00000000-0000-4000-8000-000000000000'$$, 'known', '{client}', 'PT404', '{}'),
+	('complete_approval', $$'00000000-0000-4000-8000-000000000000', true$$, 'known', '{client}', 'PT404', '{}'),
+	('review_break_glass', $$'00000000-0000-4000-8000-000000000000', 'looked at'$$, 'known', '{client}', 'PT404', '{}'),
+	('record_preview', $$'{c}', '{}'$$, 'rotate', '{client}', 'ok', '{}'),
+	-- There is no keystone.kms_command.
+	('set_workspace_kms', $$'{w}', 'test://key'$$, 'owner', '{client}', 'PT423', '{}'),
 	-- A second, different proof is refused.
 	('authenticate', (SELECT quote_literal(token) FROM pg_temp.tokens WHERE who = 'key_viewer'), 'known', '{client}', 'ok',
 	 '{"ks_anonymous": "ok", "key_admin": "42501", "key_operator": "42501", "key_auditor": "42501", "key_service": "42501", "key_limited": "42501", "key_stranger": "42501"}'),
@@ -257,6 +316,9 @@ INSERT INTO functions (name, args, needs, profiles, allowed, odd) VALUES
 	 '{"ks_anonymous": "ok", "key_admin": "42501", "key_operator": "42501", "key_viewer": "42501", "key_auditor": "42501", "key_service": "42501", "key_limited": "42501", "key_stranger": "42501"}'),
 	('personal_workspace', '', 'known', '{client}', 'ok',
 	 '{"ks_anonymous": "ok", "key_admin": "42501", "key_operator": "42501", "key_viewer": "42501", "key_auditor": "42501", "key_service": "42501", "key_limited": "42501", "key_stranger": "42501"}'),
+	-- There is no key for bundles.
+	('import_bundle', $$'\x00'$$, 'known', '{client}', '55000',
+	 '{"ks_anonymous": "55000", "key_admin": "42501", "key_operator": "42501", "key_viewer": "42501", "key_auditor": "42501", "key_service": "42501", "key_limited": "42501", "key_stranger": "42501"}'),
 	('accept_invitation', $$'ki_000000000000000000000000'$$, 'known', '{client}', 'PT404',
 	 '{"key_admin": "42501", "key_operator": "42501", "key_viewer": "42501", "key_auditor": "42501", "key_service": "42501", "key_limited": "42501", "key_stranger": "42501"}'),
 	('register_principal', $$'somebody', 'service'$$, 'workspace anywhere', '{client,admin}', 'ok', '{}'),
@@ -288,6 +350,11 @@ INSERT INTO functions (name, args, needs, profiles, allowed, odd) VALUES
 	('verify_all', $$'{w}'$$, 'workspace', '{client,admin}', 'ok', '{"ks_auditor": "ok", "key_auditor": "ok"}'),
 	('verify_all', '', 'known', '{client,admin}', 'ok', '{}'),
 	('link_auth_users', '', 'nobody', '{admin}', '55000', '{}'),
+	-- The profile admin has the database's policies only.
+	('policy_put', $$'{w}', '{"apiVersion": "keystone.policy/v1", "id": "new", "scope": {"level": "workspace"}, "rules": []}'$$, 'policy', '{client,admin}', 'ok', '{"ks_dba": "42501"}'),
+	('policy_drop', $$'{w}', 'the-policy'$$, 'policy', '{client,admin}', 'ok', '{"ks_dba": "42501"}'),
+	('policy_get', $$'{w}', 'the-policy'$$, 'policy', '{client,auditor,admin}', 'ok',
+	 '{"ks_dba": "42501", "ks_logs": "42501", "ks_auditor": "ok", "key_auditor": "ok"}'),
 	-- The profile admin has the database's limits only.
 	('limit_define', $$'new', '1000/hour', '{w}'$$, 'workspace', '{worker,admin}', 'ok', '{"ks_dba": "42501"}'),
 	('limit_drop', $$'the-limit', '{w}'$$, 'workspace', '{worker,admin}', 'ok', '{"ks_dba": "42501"}'),

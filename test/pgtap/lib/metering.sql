@@ -9,6 +9,10 @@ SELECT keystone.grant_access(r, 'worker'), keystone.register_principal(r, db_rol
 SELECT pg_temp.do_as('ks_owner', format('SELECT keystone.add_member(%L, %L, %L)', 'acme', pg_temp.principal('ks_agent'), 'admin'));
 SELECT pg_temp.do_as('ks_stranger', format('SELECT keystone.add_member(%L, %L, %L)', 'globex', pg_temp.principal('ks_foreman'), 'admin'));
 SELECT pg_temp.do_as('ks_dba', $$SELECT keystone.limit_define('everyones-limit', '1000000/hour')$$);
+SELECT pg_temp.do_as('ks_dba', $$SELECT keystone.policy_put(NULL, '{"apiVersion": "keystone.policy/v1", "id": "everyones-policy", "scope": {"level": "system"}, "rules": []}')$$);
+SELECT pg_temp.do_as(a.who, format('SELECT keystone.policy_put(%L, %L)', a.workspace,
+	'{"apiVersion": "keystone.policy/v1", "id": "the-policy", "scope": {"level": "workspace"}, "rules": []}'))
+FROM (VALUES ('ks_owner', 'acme'), ('ks_stranger', 'globex')) a (who, workspace);
 SELECT pg_temp.do_as(a.owner, format('SELECT keystone.budget_set(%L, 1000000000, 2000000000)', a.workspace)),
 	   pg_temp.do_as(a.worker, format('SELECT keystone.limit_define(%L, %L, %L, %L)', 'the-limit', '1000000/hour', a.workspace, '{"refund": true}')),
 	   pg_temp.do_as(a.worker, format('SELECT keystone.quota_consume(%L, %L)', a.workspace, 'rotations')),
@@ -21,4 +25,14 @@ SELECT w.id, 'limit', 'the-limit hour', '2001-02-03', 80, 8, 10, '2001-02-03' FR
 UNION ALL VALUES ('00000000-0000-0000-0000-000000000000'::uuid, 'limit', 'everyones-limit hour', '2001-02-03'::timestamptz, 80, 8, 10, '2001-02-03'::timestamptz);
 CREATE TEMP TABLE refunds AS
 SELECT pg_temp.do_as('ks_agent', $$SELECT token FROM keystone.limit_consume('the-limit', 'refunded', workspace => 'acme')$$) AS token;
+-- Each has a request for approval, and a vote on it, of what is nowhere.
+SELECT pg_temp.do_as(a.owner, format('SELECT keystone.policy_put(%L, %L)', a.workspace,
+	'{"apiVersion": "keystone.policy/v1", "id": "the-approval", "scope": {"level": "workspace"}, "rules": [{"id": "r", "effect": "oblige",
+	  "match": {"actions": ["destroy_version"], "env": ["nowhere"]}, "obligations": [{"type": "require_approval", "factors": [{"permission": "approve", "count": 1}]}]}]}'))
+FROM (VALUES ('acme', 'ks_owner'), ('globex', 'ks_stranger')) a (workspace, owner);
+CREATE TEMP TABLE approvals AS
+SELECT a.voter, pg_temp.do_as(a.asker, format('SELECT keystone.request_approval(%L, %L, %L)', a.workspace, 'destroy_version',
+	'{"environment": "nowhere", "name": "nothing"}')) AS request
+FROM (VALUES ('acme', 'ks_admin', 'ks_owner'), ('globex', 'ks_stranger', 'ks_foreman')) a (workspace, asker, voter);
+SELECT pg_temp.do_as(voter, format('SELECT keystone.approve(%L)', request)) FROM approvals;
 \o

@@ -1,0 +1,117 @@
+/*-------------------------------------------------------------------------
+ *
+ * ks_policy_store.c
+ *	  The tables of policies: which hold now, and every version that was.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+
+#include "ks_policy_store.h"
+
+int
+ks_policy_store_list(const uint8 workspace[KS_ID_LEN], KsStoredPolicy **policies)
+{
+	static KsPlan plan = {.sql =
+		"SELECT " KS_POLICY_COLUMNS " FROM keystone_private.policies y"
+		" WHERE y.workspace_id = $1 AND y.dropped_at IS NULL ORDER BY y.id COLLATE \"C\""
+	};
+	KsArgs		args = {0};
+	KsSpi		spi;
+	int			n;
+
+	ks_spi_begin(&spi);
+	ks_arg_uuid(&args, workspace);
+	n = (int) ks_spi_read(&plan, &args);
+	*policies = MemoryContextAllocZero(spi.caller, Max(n, 1) * sizeof(KsStoredPolicy));
+	for (int i = 0; i < n; i++)
+		(*policies)[i].valid = ks_policy_read(&spi, i, 1, &(*policies)[i].row);
+	ks_spi_end(&spi);
+	return n;
+}
+
+bool
+ks_policy_store_get(const uint8 workspace[KS_ID_LEN], const char *id, KsStoredPolicy *policy)
+{
+	static KsPlan plan = {.sql =
+		"SELECT " KS_POLICY_COLUMNS " FROM keystone_private.policies y WHERE y.workspace_id = $1 AND y.id = $2"
+	};
+	KsArgs		args = {0};
+	KsSpi		spi;
+	bool		found;
+
+	memset(policy, 0, sizeof(*policy));
+	ks_spi_begin(&spi);
+	ks_arg_uuid(&args, workspace);
+	ks_arg_text(&args, id);
+	found = ks_spi_read(&plan, &args) == 1;
+	if (found)
+		policy->valid = ks_policy_read(&spi, 0, 1, &policy->row);
+	ks_spi_end(&spi);
+	return found;
+}
+
+/* What holds; false when the version before is not the one that was read. */
+static bool
+put_current(const KsPolicyRow *row)
+{
+	static KsPlan plan = {.sql =
+		"INSERT INTO keystone_private.policies AS p (workspace_id, id, version, level, enforcement, document,"
+		" created_by, updated_by, updated_at, dropped_at, row_mac)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10)"
+		" ON CONFLICT (workspace_id, id) DO UPDATE SET version = excluded.version, level = excluded.level,"
+		" enforcement = excluded.enforcement, document = excluded.document, updated_by = excluded.updated_by,"
+		" updated_at = excluded.updated_at, dropped_at = excluded.dropped_at, row_mac = excluded.row_mac"
+		" WHERE p.version = excluded.version - 1"
+	};
+	KsArgs		args = {0};
+	KsSpi		spi;
+	bool		written;
+
+	ks_spi_begin_write(&spi);
+	ks_arg_uuid(&args, row->workspace);
+	ks_arg_text(&args, row->id);
+	ks_arg_int(&args, true, row->version);
+	ks_arg_text(&args, row->level);
+	ks_arg_text(&args, row->enforcement);
+	ks_arg_datum(&args, true, JSONBOID, JsonbPGetDatum(row->document));
+	ks_arg_uuid(&args, row->by_principal ? row->updated_by : NULL);
+	ks_arg_time(&args, true, row->updated_at);
+	ks_arg_time(&args, row->dropped, row->dropped_at);
+	ks_policy_add_mac(&args, row);
+	written = ks_spi_write(&plan, &args) == 1;
+	ks_spi_end(&spi);
+	return written;
+}
+
+static void
+add_version(const KsPolicyRow *row)
+{
+	static KsPlan plan = {.sql =
+		"INSERT INTO keystone_private.policy_versions (workspace_id, id, version, document, created_by, created_at)"
+		" VALUES ($1, $2, $3, $4, $5, $6)"
+	};
+	KsArgs		args = {0};
+	KsSpi		spi;
+
+	ks_spi_begin_write(&spi);
+	ks_arg_uuid(&args, row->workspace);
+	ks_arg_text(&args, row->id);
+	ks_arg_int(&args, true, row->version);
+	ks_arg_datum(&args, !row->dropped, JSONBOID, row->dropped ? (Datum) 0 : JsonbPGetDatum(row->document));
+	ks_arg_uuid(&args, row->by_principal ? row->updated_by : NULL);
+	ks_arg_time(&args, true, row->updated_at);
+	(void) ks_spi_write(&plan, &args);
+	ks_spi_end(&spi);
+}
+
+bool
+ks_policy_store_put(const KsPolicyRow *row)
+{
+	if (!put_current(row))
+		return false;
+	add_version(row);
+	return true;
+}
