@@ -72,6 +72,7 @@ SELECT app_try(format('SELECT keystone.request_approval(%L, %L, %L, %L)', w, a, 
 	('approvals', 'rotate', '{"credential": 7}', '{}'),
 	('approvals', 'rotate', :'on_pw', '[]'),
 	('approvals', 'rotate', :'on_pw', '{"value": "s"}'),			-- never a value
+	('approvals', 'rotate', :'on_pw', '{"Password": "s"}'),
 	('approvals', 'rotate', :'on_free', '{}'),						-- needs none
 	('approvals', 'rollback_to', :'on_pw', '{}'),					-- forbidden
 	('approvals', 'reveal', :'on_pw', '{}'),						-- not this role's
@@ -179,6 +180,29 @@ SELECT app_try(format('SELECT keystone.claim_approval(%L)', :'req'));
 SELECT keystone.complete_approval(:'req', true, 'done at 10:00'), keystone.complete_approval(:'req', false, 'no');
 SELECT keystone.claim_approval(:'req2'), keystone.complete_approval(:'req2', false, 'the provider was down'), keystone.complete_approval(:'req2', true);
 SELECT app_try(format('SELECT keystone.claim_approval(%L)', :'req2'));
+-- A6: not when another version is current by then
+RESET SESSION AUTHORIZATION;
+SELECT app_approved() AS req, app_approved() AS req2 \gset
+SET SESSION AUTHORIZATION regress_keystone_app_operator;
+SELECT count(keystone.rotate(:'cred', 'secret-1d', approval => :'req2')) AS rotated;
+SELECT app_try(format('SELECT keystone.claim_approval(%L)', :'req'));
+SELECT keystone.cancel_request(:'req');
+-- nor when the requester could not make the call any more
+BEGIN;
+SET SESSION AUTHORIZATION regress_keystone_app_owner;
+SELECT count(keystone.policy_put('approvals', '{"apiVersion": "keystone.policy/v1", "id": "own", "scope": {"level": "workspace"},
+	"rules": [{"id": "r", "effect": "oblige", "match": {"actions": ["reveal"], "secret": ["own"]}, "obligations": [{"type": "require_approval"}]}]}')) AS put;
+SELECT credential AS own FROM keystone.store('approvals', 'own', 'secret-4', personal => true) \gset
+SELECT keystone.share_credential(:'own', :'second');
+SET SESSION AUTHORIZATION regress_keystone_app_second;
+SELECT keystone.request_approval('approvals', 'reveal', jsonb_build_object('credential', :'own')) AS req \gset
+SET SESSION AUTHORIZATION regress_keystone_app_admin;
+SELECT keystone.approve(:'req');
+SET SESSION AUTHORIZATION regress_keystone_app_owner;
+SELECT keystone.unshare_credential(:'own', :'second');
+SET SESSION AUTHORIZATION regress_keystone_app_second;
+SELECT app_try(format('SELECT keystone.claim_approval(%L)', :'req'));
+ROLLBACK;
 
 -- A11: one reject ends it, also after approval
 RESET SESSION AUTHORIZATION;

@@ -188,6 +188,10 @@ SELECT keystone.policy_drop('policy-a', 'dark');
 -- Policies of the database
 RESET SESSION AUTHORIZATION;
 SET SESSION AUTHORIZATION regress_keystone_policy_dba;
+-- one that asks for approval does not stay for ever
+SELECT version FROM keystone.policy_put(NULL, pg_temp.doc('policy-test-own', '[{"id": "two", "effect": "oblige", "match": {"actions": ["policy_put", "policy_drop"], "secret": ["none"]}, "obligations": [{"type": "require_approval"}]}]', '{"scope": {"level": "system"}}'));
+SELECT pg_temp.refusal($$SELECT keystone.policy_drop(NULL, 'policy-test-own', approval => gen_random_uuid())$$);
+SELECT keystone.policy_drop(NULL, 'policy-test-own');
 SELECT id, version FROM keystone.policy_put(NULL, pg_temp.doc('policy-test-all', '[{"id": "no", "effect": "forbid", "match": {"actions": ["rotate"], "secret": ["db/main"], "env": ["dev"]}}]', '{"scope": {"level": "system"}}'));
 SELECT pg_temp.refusal($$SELECT keystone.policy_put('policy-a', pg_temp.doc('x', '[]'))$$);
 SET SESSION AUTHORIZATION regress_keystone_policy_owner;

@@ -232,7 +232,24 @@ SET SESSION AUTHORIZATION regress_keystone_gate_ben;
 SELECT keystone.approve(:'request');
 SET SESSION AUTHORIZATION regress_keystone_gate_owner;
 SELECT state, detail ->> 'approval' AS approval, detail -> 'not_before' AS "not before" FROM gate_error(format('SELECT keystone.rotate(%L, ''value'', approval => %L)', :'dev', :'request'));
-SELECT keystone.policy_drop('gate', 'wait');
+SELECT keystone.policy_drop('gate', 'wait');  -- nobody frees himself of waiting, either
+SELECT keystone.request_approval('gate', 'policy_drop', '{"type": "policy", "name": "wait"}') AS request \gset
+SET SESSION AUTHORIZATION regress_keystone_gate_ben;
+SELECT keystone.approve(:'request');
+SET SESSION AUTHORIZATION regress_keystone_gate_owner;
+SELECT keystone.policy_drop('gate', 'wait', approval => :'request');
+
+-- A place that decrypts again and again hears of a policy that is put meanwhile.
+DO $$
+DECLARE
+	sealed bytea := keystone.encrypt('gate', 'plain');
+	plain bytea;
+BEGIN
+	FOR i IN 1 .. 2 LOOP
+		plain := keystone.decrypt('gate', sealed);
+		PERFORM keystone.policy_put('gate', gate_document('{"effect": "forbid", "match": {"actions": ["decrypt"]}}', 'meanwhile'));
+	END LOOP;
+END $$;
 
 -- A shadow policy stands in the log, and no more.
 SELECT version FROM keystone.policy_put('gate', gate_document('{"effect": "forbid", "match": {"actions": ["reveal"]}}', 'shade') || '{"enforcement": "shadow"}');

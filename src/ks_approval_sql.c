@@ -35,19 +35,34 @@ static const char *const secret_names[] = {"value", "values", "secret", "passwor
  *-------------------------------------------------------------------------
  */
 
+/* Whether a key of an object says, in whatever case, that it is a secret. */
+static bool
+is_secret_name(const JsonbValue *key)
+{
+	for (size_t i = 0; i < lengthof(secret_names); i++)
+	{
+		if (key->val.string.len == (int) strlen(secret_names[i]) &&
+			pg_strncasecmp(key->val.string.val, secret_names[i], (size_t) key->val.string.len) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* The other arguments of the call; values are no part of it. */
 static const Jsonb *
 get_parameters(FunctionCallInfo fcinfo, int n)
 {
 	const Jsonb *parameters = ks_arg_get_jsonb(fcinfo, n, "parameters");
-	JsonbValue	value;
+	JsonbIterator *iterator;
+	JsonbIteratorToken token;
+	JsonbValue	item;
 
 	if (!JB_ROOT_IS_OBJECT(parameters) || VARSIZE(parameters) > KS_POLICY_BYTES_MAX + KS_CONTEXT_MAX)
 		ks_error_invalid("parameters", "a JSON object", NULL);
-	for (size_t i = 0; i < lengthof(secret_names); i++)
+	iterator = JsonbIteratorInit(unconstify(JsonbContainer *, &parameters->root));
+	while ((token = JsonbIteratorNext(&iterator, &item, true)) != WJB_DONE)
 	{
-		if (getKeyJsonValueFromContainer(unconstify(JsonbContainer *, &parameters->root), secret_names[i],
-										 (int) strlen(secret_names[i]), &value) != NULL)
+		if (token == WJB_KEY && is_secret_name(&item))
 			ks_error_invalid("parameters", "an object without the value",
 							 "An approval is not bound to the value: voters see all that a request has.");
 	}
@@ -377,6 +392,22 @@ refuse_use(const char *problem)
 	ks_error_precondition(KS_POLICY_REQUIRES, json.data, NULL);
 }
 
+/* The requester could make the call still, but for policy. */
+static void
+require_role(KsVerb *verb, const KsPolicyAction *action, const KsAsked *asked)
+{
+	KsPolicyAsk ask = {
+		.caller = verb->call,
+		.call = verb->call,
+		.action = action,
+		.member = asked->member,
+		.request = asked->request,
+	};
+
+	if (ks_policy_ask_refuses(&ask) != NULL)
+		ks_error_denied("permission denied", NULL);
+}
+
 /* The exact call, evaluated as it is made now. */
 static void
 decide_now(KsVerb *verb, const KsApprovalRow *row, const Jsonb *parameters, KsDecision *decision)
@@ -391,12 +422,12 @@ decide_now(KsVerb *verb, const KsApprovalRow *row, const Jsonb *parameters, KsDe
 		return;
 	}
 	ks_require_usable(&asked.member);
-	if (action->permission != 0 ? (asked.member.permissions & action->permission) == 0 && !asked.credential.personal :
-		!asked.member.owner)
-		ks_error_denied("permission denied", NULL);
 	asked.request.call = &verb->call;
 	asked.request.parameters = parameters;
 	asked.request.mfa_at = verb->call.actor.mfa_at;
+	if (asked.request.credential != NULL && !ks_policy_names_version(action))
+		asked.request.version = asked.credential.current_version;
+	require_role(verb, action, &asked);
 	ks_policy_evaluate(&asked.request, decision);
 	if (decision->kind == KS_DENY)
 		ks_error_policy(reasons_of(decision), NULL);

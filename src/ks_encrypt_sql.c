@@ -81,6 +81,7 @@ typedef struct Site
 	uint64		rollbacks;
 	uint64		rights;
 	uint64		keys_changes;
+	uint64		policy_changes;
 	KsIdentityMark identity;
 	TimestampTz until;			/* 0: does not end by itself */
 
@@ -394,6 +395,7 @@ find_site(FunctionCallInfo fcinfo, KsVerb *verb, const Use *use)
 
 	now.rights = ks_rights_stamp();
 	now.keys_changes = keys_changes;
+	now.policy_changes = ks_policy_changes();
 	ks_identity_mark(&now.identity);
 	ks_verb_enter_known(verb, use->profile);
 	use->begin();
@@ -424,6 +426,7 @@ find_site(FunctionCallInfo fcinfo, KsVerb *verb, const Use *use)
 	site->rollbacks = now.rollbacks;
 	site->rights = now.rights;
 	site->keys_changes = now.keys_changes;
+	site->policy_changes = now.policy_changes;
 	site->identity = now.identity;
 	site->until = site->call.actor.delegated ? GetCurrentTimestamp() + DELEGATED_USEC : 0;
 	site->transaction = now.transaction;
@@ -439,6 +442,7 @@ is_current(const Site *site)
 
 	/* takes in what others have committed, of keys too */
 	if (ks_rights_stamp() != site->rights || site->keys_changes != keys_changes ||
+		site->policy_changes != ks_policy_changes() ||
 		site->transaction != ks_local_transaction() || site->rollbacks != rollbacks)
 		return false;
 	ks_identity_mark(&identity);

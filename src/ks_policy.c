@@ -97,6 +97,7 @@ static dlist_head order_of_use = DLIST_STATIC_INIT(order_of_use);
 static MemoryContext cache_context = NULL;
 static bool cache_valid = false;
 static uint64 cache_generation = 0;
+static uint64 table_changes = 0;
 static Oid	policies_table = InvalidOid;
 
 const char *
@@ -141,6 +142,19 @@ static const KsPolicyAction actions[] = {
 	{"update_metadata", KS_PERM_STORE, "credential"},
 };
 
+bool
+ks_policy_names_version(const KsPolicyAction *action)
+{
+	static const char *const names[] = {"destroy_version", "promote", "reveal", "rollback_to"};
+
+	for (size_t i = 0; i < lengthof(names); i++)
+	{
+		if (strcmp(names[i], action->name) == 0)
+			return true;
+	}
+	return false;
+}
+
 const KsPolicyAction *
 ks_policy_action(const char *name)
 {
@@ -167,7 +181,16 @@ relcache_changed(Datum arg, Oid relid)
 {
 	(void) arg;
 	if (!OidIsValid(relid) || relid == policies_table)
+	{
 		cache_valid = false;
+		table_changes++;
+	}
+}
+
+uint64
+ks_policy_changes(void)
+{
+	return table_changes;
 }
 
 static void
@@ -617,26 +640,51 @@ judge(void *arg, const KsIndexedRule *indexed)
 	keep_verdict(e, &verdict);
 }
 
+/* What asks for somebody else's agreement: to wait is to have asked. */
+static bool
+is_of_approval(const KsObligation *obligation)
+{
+	return obligation->type == KS_OBLIGE_APPROVAL || obligation->type == KS_OBLIGE_WAIT;
+}
+
+/* Whether a policy of the set says how many must approve, all rules counted. */
+static bool
+sets_approvals(const Set *set, const char *id)
+{
+	for (int i = 0; i < set->n_docs; i++)
+	{
+		const KsPolicyDoc *doc = set->docs[i];
+
+		if (!doc->shadow && strcmp(doc->id, id) == 0)
+			return (doc->settings.has & KS_SET_APPROVALS) && doc->settings.approvals > 0;
+	}
+	return false;
+}
+
 /*
  * Who changes a policy needs the approval that its rules ask for, whatever
- * they are about: nobody frees himself.  set has the policies of the place
- * where one is changed.
+ * they are about: nobody frees himself.  One that sets how many approve stands
+ * behind the rules of all.  set has the policies of the place where one is
+ * changed.
  */
 static void
 guard_policies(Evaluation *e, const Set *set)
 {
+	bool		all;
+
 	if (!is_of_policies(e->request->action) || e->request->name == NULL)
 		return;
+	all = sets_approvals(set, e->request->name);
 	for (int i = 0; i < set->n_rules; i++)
 	{
 		const KsIndexedRule *indexed = &set->rules[i];
 		Verdict		verdict = {.indexed = indexed, .kind = KS_REQUIRE, .code = "obligation", .guard = true};
 		bool		asks = false;
 
-		if (indexed->doc->shadow || strcmp(indexed->doc->id, e->request->name) != 0)
+		if (indexed->doc->shadow || (!all && strcmp(indexed->doc->id, e->request->name) != 0))
 			continue;
 		for (int j = 0; j < indexed->rule->n_obligations && !asks; j++)
-			asks = indexed->rule->obligations[j].type == KS_OBLIGE_APPROVAL;
+			asks = is_of_approval(&indexed->rule->obligations[j]);
 		if (asks)
 			keep_verdict(e, &verdict);
 	}
@@ -827,12 +875,13 @@ add_obligation(const Evaluation *e, Joined *join, const KsObligation *obligation
 #define DEFAULT_TIMEOUT		(24 * USECS_PER_HOUR)
 #define DEFAULT_VALID_FOR	USECS_PER_HOUR
 
+/* Who decides when nobody is named. */
+static const KsFactor somebody = {.permission = "approve", .count = 1};
+
 /* What does not hang on one obligation alone. */
 static void
 finish_need(KsApprovalNeed *need, int32 approvals)
 {
-	static const KsFactor somebody = {.permission = "approve", .count = 1};
-
 	/* Who waits has asked, and what was asked is decided by somebody. */
 	if (need->wait > 0 && need->n_factors == 0)
 		add_factor(need, &somebody);
@@ -855,6 +904,8 @@ finish_need(KsApprovalNeed *need, int32 approvals)
 static void
 join_verdicts(const Evaluation *e, bool shadow, int32 approvals, Joined *join)
 {
+	bool		guarded = false;
+
 	memset(join, 0, sizeof(*join));
 	for (int i = 0; i < e->n; i++)
 	{
@@ -870,7 +921,10 @@ join_verdicts(const Evaluation *e, bool shadow, int32 approvals, Joined *join)
 			if (verdict->guard ? rule->obligations[j].type == KS_OBLIGE_APPROVAL : rule->effect != KS_EFFECT_FORBID)
 				add_obligation(e, join, &rule->obligations[j]);
 		}
+		guarded |= verdict->guard;
 	}
+	if (guarded && join->need.n_factors == 0)
+		add_factor(&join->need, &somebody); /* its rules have people wait */
 	finish_need(&join->need, approvals);
 	if (join->kind == KS_DENY)
 		join->not_before = 0;

@@ -105,6 +105,10 @@ extern void ks_policy_evaluate(const KsPolicyRequest *request, KsDecision *decis
  * permits.  The common case, and cheap. */
 extern bool ks_policy_is_silent(const uint8 workspace[KS_ID_LEN], const char *action);
 
+/* Differs from what it was when a policy has changed since, of which this
+ * process has heard.  For who asked once, and goes on with the answer. */
+extern uint64 ks_policy_changes(void);
+
 /* Whether no policy at all is damaged there; *name (may be NULL) receives the
  * first that is. */
 extern bool ks_policy_is_sound(const uint8 workspace[KS_ID_LEN], const char **name);
@@ -127,6 +131,9 @@ typedef struct KsPolicyAction
 
 /* NULL when there is no such action. */
 extern const KsPolicyAction *ks_policy_action(const char *name);
+
+/* Whether a version is an argument of it; the others are about the current one. */
+extern bool ks_policy_names_version(const KsPolicyAction *action);
 
 /*
  * For reports, which look at the rules one by one: those of the database, then

@@ -43,9 +43,8 @@ is_stored(const KsCredential *credential)
 	return credential != NULL && memcmp(credential->id, nil, KS_ID_LEN) != 0;
 }
 
-/* Why a member's role does not permit an action; NULL when it does. */
-static const char *
-refuse_by_role(const KsPolicyAsk *ask)
+const char *
+ks_policy_ask_refuses(const KsPolicyAsk *ask)
 {
 	const KsMembership *member = &ask->member;
 	const KsCredential *credential = ask->request.credential;
@@ -76,7 +75,7 @@ ks_policy_ask_about(KsPolicyAsk *ask, const uint8 principal[KS_ID_LEN])
 	ask->call.verified = ask->caller.verified;
 	if (!ks_membership_of(&ask->call, ks_policy_request_workspace(&ask->request), &ask->member))
 		return false;
-	ask->refused = refuse_by_role(ask);
+	ask->refused = ks_policy_ask_refuses(ask);
 	return true;
 }
 
@@ -123,7 +122,7 @@ ks_policy_ask_args(FunctionCallInfo fcinfo, KsPolicyAsk *ask, const uint8 *princ
 	ask->request.now = GetCurrentTimestamp();
 	get_resource(fcinfo, ask);
 	if (principal == NULL || memcmp(principal, ask->caller.actor.principal, KS_ID_LEN) == 0)
-		ask->refused = refuse_by_role(ask);
+		ask->refused = ks_policy_ask_refuses(ask);
 	else if (!ks_policy_ask_about(ask, principal))
 		ks_error_not_found("The principal is no member of the workspace.");
 }

@@ -35,6 +35,9 @@ extern void ks_policy_ask_args(FunctionCallInfo fcinfo, KsPolicyAsk *ask, const 
 /* Makes it about another member; false when it is none. */
 extern bool ks_policy_ask_about(KsPolicyAsk *ask, const uint8 principal[KS_ID_LEN]);
 
+/* Why the role does not permit it, a constant phrase; NULL when it does. */
+extern const char *ks_policy_ask_refuses(const KsPolicyAsk *ask);
+
 /* The decision: the role first, then the documents; rule by rule when rules
  * are given. */
 extern void ks_policy_ask_decide(const KsPolicyAsk *ask, const KsPolicyRules *rules, KsDecision *decision);

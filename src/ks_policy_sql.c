@@ -195,6 +195,19 @@ warn_of_approvals(const KsPolicyDoc *doc, const Owner *owner, KsPolicyProblems *
 	}
 }
 
+/*
+ * A workspace's policies are under policy.  The database's own are not: there
+ * is nobody who could approve, and a rule that asked for it would stay for ever.
+ */
+static void
+ask_policy(KsVerb *verb, const Owner *owner, const char *action, const char *id, const Jsonb *parameters)
+{
+	if (!owner->of_database)
+		ks_gate_object(verb, &owner->member, action, "policy", id, parameters);
+	else if (verb->has_approval)
+		ks_error_invalid("approval", "NULL for a policy of the database", NULL);
+}
+
 static Datum
 policy_put(FunctionCallInfo fcinfo, KsVerb *verb)
 {
@@ -216,8 +229,8 @@ policy_put(FunctionCallInfo fcinfo, KsVerb *verb)
 	found = ks_policy_store_get(owner.workspace, doc->id, &before);
 	check_expected_policy(fcinfo, 2, &before, found);
 	check_room(owner.workspace, !found || before.row.dropped);
-	ks_gate_object(verb, owner.of_database ? NULL : &owner.member, "policy_put", "policy", doc->id,
-				   make_parameters(document));
+	ask_policy(verb, &owner, "policy_put", doc->id,
+			   make_parameters(document));
 
 	memcpy(row.workspace, owner.workspace, KS_ID_LEN);
 	row.id = doc->id;
@@ -257,7 +270,7 @@ policy_drop(FunctionCallInfo fcinfo, KsVerb *verb)
 	lock_owner(verb, ks_arg_get_text_or_null(fcinfo, 0), &owner);
 	if (!ks_policy_store_get(owner.workspace, id, &policy) || policy.row.dropped)
 		ks_error_not_found("There is no policy of that id.");
-	ks_gate_object(verb, owner.of_database ? NULL : &owner.member, "policy_drop", "policy", id, NULL);
+	ask_policy(verb, &owner, "policy_drop", id, NULL);
 	policy.row.version++;
 	policy.row.dropped = true;
 	sign_row(verb, &policy.row);
