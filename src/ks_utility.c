@@ -7,7 +7,9 @@
  * CREATE DATABASE (of its template), ALTER DATABASE ... RENAME and SET
  * TABLESPACE, and DROP DATABASE need a database in which no other process is.
  * Before such a statement, the database is held: its workers are ended, and
- * none is started.  What must always hold:
+ * none is started.  DROP EXTENSION locks all tables that the workers of its own
+ * database read and write, in another order than they do: it holds that one, or
+ * each would wait for the other.  What must always hold:
  *
  *	- who may not execute the statement disturbs nobody.  The checks here are
  *	  those of the server, done once more and before it;
@@ -180,6 +182,21 @@ database_of(const Node *statement, bool *alone)
 	}
 }
 
+static bool
+drops_extension(const Node *statement)
+{
+	ListCell   *cell;
+
+	if (!IsA(statement, DropStmt) || ((const DropStmt *) statement)->removeType != OBJECT_EXTENSION)
+		return false;
+	foreach(cell, ((const DropStmt *) statement)->objects)
+	{
+		if (strcmp(strVal(lfirst(cell)), EXTENSION) == 0)
+			return OidIsValid(get_extension_oid(EXTENSION, true));
+	}
+	return false;
+}
+
 /*
  * The database that is to be held for a statement, InvalidOid for none, and
  * when the caller may not execute it.
@@ -191,6 +208,8 @@ database_to_hold(const Node *statement, bool top_level)
 	const char *name = database_of(statement, &alone);
 	Oid			database;
 
+	if (drops_extension(statement) && superuser())
+		return MyDatabaseId;
 	if (name == NULL || (alone && IsInTransactionBlock(top_level)))
 		return InvalidOid;
 
@@ -340,12 +359,12 @@ transaction_ended(XactEvent event, void *arg pg_attribute_unused())
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
 		return;
 
+	if (event == XACT_EVENT_COMMIT && extension_dropped)
+		forget_extension();
 	foreach(cell, held)
 	{
 		ks_event_release(lfirst_oid(cell));
 	}
-	if (event == XACT_EVENT_COMMIT && extension_dropped)
-		forget_extension();
 	if (event == XACT_EVENT_COMMIT && extension_created)
 		request_workers();
 	if (event == XACT_EVENT_COMMIT && OidIsValid(dropped))
@@ -363,21 +382,6 @@ transaction_ended(XactEvent event, void *arg pg_attribute_unused())
  * The hook
  *-------------------------------------------------------------------------
  */
-
-static bool
-drops_extension(const Node *statement)
-{
-	ListCell   *cell;
-
-	if (!IsA(statement, DropStmt) || ((const DropStmt *) statement)->removeType != OBJECT_EXTENSION)
-		return false;
-	foreach(cell, ((const DropStmt *) statement)->objects)
-	{
-		if (strcmp(strVal(lfirst(cell)), EXTENSION) == 0)
-			return OidIsValid(get_extension_oid(EXTENSION, true));
-	}
-	return false;
-}
 
 /*
  * Says what is to be done when the statement's transaction commits.
