@@ -12,6 +12,10 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "access/xloginsert.h"
+#include "catalog/pg_control.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
@@ -34,12 +38,12 @@
 #define BATCH_MAX			100000
 #define TELL_MS				5000	/* between notices of progress */
 #define RETRY_MS			100 /* between looks at rows that others hold */
-#define PAUSE_MS_MAX		1000
+#define PAUSE_US_MAX		1000000
 #define PAUSE_FACTOR		4	/* pauses by the time that is worked */
-#define STEP_MAX			20	/* values in one transaction of
-								 * reencrypt_all(): their entries go through
-								 * the log in one piece, and who reveals waits
-								 * for it */
+#define STEP				1	/* values in one transaction of
+								 * reencrypt_all(): who reveals meanwhile
+								 * waits for a processor no longer than one of
+								 * them takes */
 #define RETRIES_MAX			50
 
 /* Versions of a workspace's key */
@@ -177,7 +181,7 @@ reencrypt(FunctionCallInfo fcinfo, KsVerb *verb)
 	(void) ks_arg_get_text(fcinfo, 0, "workspace");
 	ks_begin_change();
 	get_workspace(fcinfo, verb);
-	ks_reencrypt_batch(verb, verb->workspace, batch, NULL, &result);
+	ks_reencrypt_batch(verb, verb->workspace, batch, NULL, NULL, &result);
 	tell_locked(result.locked);
 	PG_RETURN_INT64(result.done);
 }
@@ -204,6 +208,7 @@ typedef struct Run
 	int			retries;		/* of the workspace */
 	TimestampTz started;
 	TimestampTz told;
+	KsReencryptAhead ahead;
 } Run;
 
 /* What follows when a batch has found nothing that it could do. */
@@ -218,13 +223,21 @@ leave_workspace(Run *run, int64 locked)
 	run->finished = !run->all;
 }
 
+/* A batch is what is looked for at a time; each value is done by itself. */
+static KsReencryptAhead *
+look_ahead(FunctionCallInfo fcinfo, Run *run)
+{
+	run->ahead.max = Min(get_batch(fcinfo), KS_REENCRYPT_AHEAD);
+	return &run->ahead;
+}
+
 static void
 batch_of_named(FunctionCallInfo fcinfo, KsVerb *verb, Run *run)
 {
 	KsReencrypted result;
 
 	get_workspace(fcinfo, verb);
-	ks_reencrypt_batch(verb, verb->workspace, Min(get_batch(fcinfo), STEP_MAX), NULL, &result);
+	ks_reencrypt_batch(verb, verb->workspace, STEP, NULL, look_ahead(fcinfo, run), &result);
 	run->done += result.done;
 	run->failed += result.failed;
 	if (result.done > 0)
@@ -247,7 +260,7 @@ batch_of_all(FunctionCallInfo fcinfo, KsVerb *verb, Run *run)
 	}
 	run->in_workspace = true;
 	memcpy(verb->workspace, run->workspace, KS_ID_LEN);
-	if (!ks_reencrypt_try_batch(verb, run->workspace, Min(get_batch(fcinfo), STEP_MAX), NULL, &result, &problem))
+	if (!ks_reencrypt_try_batch(verb, run->workspace, STEP, NULL, look_ahead(fcinfo, run), &result, &problem))
 	{
 		ereport(WARNING,
 				errcode(KS_ERRCODE_SEALED),
@@ -311,11 +324,46 @@ tell_progress(Run *run)
 					   run->done, Max(run->total, run->done), rate, (double) Max(run->total - run->done, 0) / rate));
 }
 
+/* Latches know milliseconds only. */
 static void
-pause_ms(long ms)
+pause_us(int64 us)
 {
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms, PG_WAIT_EXTENSION);
+	if (us < 1000)
+	{
+		pg_usleep(us);
+		return;
+	}
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, us / 1000, PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
+}
+
+/*
+ * Commits a step.  Only the last one waits for the disk and for a standby, and
+ * with it for all before it: what a crash takes back is done again.
+ */
+static void
+commit_step(bool last)
+{
+	int			before = synchronous_commit;
+
+	if (last)
+	{
+		/* A transaction that has written nothing waits for nothing. */
+		(void) GetTopTransactionId();
+		XLogBeginInsert();
+		(void) XLogInsert(RM_XLOG_ID, XLOG_NOOP);
+	}
+	else
+		synchronous_commit = SYNCHRONOUS_COMMIT_OFF;
+	PG_TRY();
+	{
+		ks_spi_commit();
+	}
+	PG_FINALLY();
+	{
+		synchronous_commit = before;
+	}
+	PG_END_TRY();
 }
 
 /*
@@ -336,12 +384,12 @@ run_steps(FunctionCallInfo fcinfo, Run *run)
 		(void) ks_verb_run(fcinfo, KS_ACTION_KEY_REENCRYPT, reencrypt_step);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(work);
-		ks_spi_commit();
+		commit_step(run->finished);
 		tell_progress(run);
 		if (run->retries > 0)
-			pause_ms(RETRY_MS);
+			pause_us(RETRY_MS * 1000);
 		else if (!run->finished)
-			pause_ms(Min(PAUSE_FACTOR * TimestampDifferenceMilliseconds(began, GetCurrentTimestamp()), PAUSE_MS_MAX));
+			pause_us(Min(PAUSE_FACTOR * (GetCurrentTimestamp() - began), PAUSE_US_MAX));
 		CHECK_FOR_INTERRUPTS();
 	}
 	MemoryContextDelete(work);

@@ -166,7 +166,7 @@ reencrypt_next(FunctionCallInfo fcinfo pg_attribute_unused(), KsVerb *verb)
 		return BoolGetDatum(again);
 	}
 	ks_verb_enter_own(verb);
-	if (!ks_reencrypt_try_batch(verb, workspace, REENCRYPT_BATCH, SOURCE, &result, &problem))
+	if (!ks_reencrypt_try_batch(verb, workspace, REENCRYPT_BATCH, SOURCE, NULL, &result, &problem))
 	{
 		ks_text_from_uuid(workspace, id);
 		ereport(LOG,

@@ -21,10 +21,14 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
+#include "utils/uuid.h"
 
+#include "ks_args.h"
 #include "ks_error.h"
 #include "ks_keys.h"
 #include "ks_reencrypt.h"
@@ -45,16 +49,19 @@
 	" CROSS JOIN LATERAL (SELECT 1 FROM keystone_private.credentials c" \
 	"  WHERE c.workspace_id = $1 AND c.id = p.credential_id FOR NO KEY UPDATE SKIP LOCKED) c"
 
-/* A version that is to be sealed again; its credential's row is locked. */
-typedef struct Candidate
+static void
+read_items(KsReencryptItem *items, int n)
 {
-	uint8		credential[KS_ID_LEN];
-	int32		version;
-} Candidate;
+	for (int i = 0; i < n; i++)
+	{
+		(void) ks_col_uuid(i, 1, items[i].credential);
+		(void) ks_col_int(i, 2, &items[i].version);
+	}
+}
 
-/* Locks and reads what a plan selects; *candidates is palloc'd. */
+/* Locks the credentials of what a plan selects; *items is palloc'd. */
 static int
-lock_candidates(KsPlan *plan, const uint8 *workspace, int32 key_version, int limit, Candidate **candidates)
+lock_items(KsPlan *plan, const uint8 *workspace, int32 key_version, int limit, KsReencryptItem **items)
 {
 	KsArgs		args = {0};
 	KsSpi		spi;
@@ -65,12 +72,8 @@ lock_candidates(KsPlan *plan, const uint8 *workspace, int32 key_version, int lim
 	ks_arg_int(&args, true, key_version);
 	ks_arg_int(&args, true, limit);
 	n = (int) ks_spi_write(plan, &args);
-	*candidates = MemoryContextAlloc(spi.caller, Max(n, 1) * sizeof(Candidate));
-	for (int i = 0; i < n; i++)
-	{
-		(void) ks_col_uuid(i, 1, (*candidates)[i].credential);
-		(void) ks_col_int(i, 2, &(*candidates)[i].version);
-	}
+	*items = MemoryContextAlloc(spi.caller, Max(n, 1) * sizeof(KsReencryptItem));
+	read_items(*items, n);
 	ks_spi_end(&spi);
 	return n;
 }
@@ -81,18 +84,18 @@ lock_candidates(KsPlan *plan, const uint8 *workspace, int32 key_version, int lim
  * one by one, however few the planner believes there are.
  */
 static int
-lock_pending(const uint8 *workspace, int32 key_version, int limit, Candidate **candidates)
+lock_pending(const uint8 *workspace, int32 key_version, int limit, KsReencryptItem **items)
 {
 	static KsPlan plan = {.sql =
 		"SELECT p.credential_id, p.version FROM (SELECT x.credential_id, x.version"
 		"  FROM keystone_private.ciphertext x WHERE" PENDING " ORDER BY x.key_version) p" LOCKED_CREDENTIAL " LIMIT $3"
 	};
 
-	return lock_candidates(&plan, workspace, key_version, limit, candidates);
+	return lock_items(&plan, workspace, key_version, limit, items);
 }
 
 static int
-lock_failed(const uint8 *workspace, int32 key_version, int limit, Candidate **candidates)
+lock_failed(const uint8 *workspace, int32 key_version, int limit, KsReencryptItem **items)
 {
 	static KsPlan plan = {.sql =
 		"SELECT p.credential_id, p.version FROM (SELECT f.credential_id, f.version"
@@ -101,12 +104,70 @@ lock_failed(const uint8 *workspace, int32 key_version, int limit, Candidate **ca
 		"  WHERE f.workspace_id = $1 AND x.key_version < $2 ORDER BY f.tried_at) p" LOCKED_CREDENTIAL " LIMIT $3"
 	};
 
-	return lock_candidates(&plan, workspace, key_version, limit, candidates);
+	return lock_items(&plan, workspace, key_version, limit, items);
+}
+
+/*
+ * Looks ahead.  Nothing is locked: what is seen may be done, or destroyed, when
+ * its turn comes.
+ */
+static void
+look_ahead(const uint8 *workspace, int32 key_version, KsReencryptAhead *ahead)
+{
+	static KsPlan plan = {.sql =
+		"SELECT x.credential_id, x.version FROM keystone_private.ciphertext x WHERE" PENDING
+		" ORDER BY x.key_version LIMIT $3"
+	};
+	KsArgs		args = {0};
+	KsSpi		spi;
+
+	ks_spi_begin(&spi);
+	ks_arg_uuid(&args, workspace);
+	ks_arg_int(&args, true, key_version);
+	ks_arg_int(&args, true, ahead->max);
+	ahead->n = (int) ks_spi_read(&plan, &args);
+	ahead->next = 0;
+	memcpy(ahead->workspace, workspace, KS_ID_LEN);
+	read_items(ahead->items, ahead->n);
+	ks_spi_end(&spi);
+}
+
+/* Locks the credentials of the next ones; those that others hold, or that are
+ * no more, are left out. */
+static int
+lock_ahead(const uint8 *workspace, KsReencryptAhead *ahead, int limit, KsReencryptItem **items)
+{
+	static KsPlan plan = {.sql =
+		"SELECT p.credential_id, p.version FROM unnest($2, $3) AS p (credential_id, version)" LOCKED_CREDENTIAL
+	};
+	int			n = Min(limit, ahead->n - ahead->next);
+	Datum	   *ids = palloc(n * sizeof(Datum));
+	Datum	   *versions = palloc(n * sizeof(Datum));
+	KsArgs		args = {0};
+	KsSpi		spi;
+
+	for (int i = 0; i < n; i++)
+	{
+		ids[i] = ks_uuid_datum(ahead->items[ahead->next + i].credential);
+		versions[i] = Int32GetDatum(ahead->items[ahead->next + i].version);
+	}
+	ahead->next += n;
+	ks_spi_begin_write(&spi);
+	ks_arg_uuid(&args, workspace);
+	ks_arg_datum(&args, true, UUIDARRAYOID,
+				 PointerGetDatum(construct_array(ids, n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)));
+	ks_arg_datum(&args, true, INT4ARRAYOID,
+				 PointerGetDatum(construct_array(versions, n, INT4OID, sizeof(int32), true, TYPALIGN_INT)));
+	n = (int) ks_spi_write(&plan, &args);
+	*items = MemoryContextAlloc(spi.caller, Max(n, 1) * sizeof(KsReencryptItem));
+	read_items(*items, n);
+	ks_spi_end(&spi);
+	return n;
 }
 
 /* Notes that a version does not open.  False when that was known. */
 static bool
-add_failure(const uint8 *workspace, const Candidate *candidate)
+add_failure(const uint8 *workspace, const KsReencryptItem *item)
 {
 	static KsPlan insert = {.sql =
 		"INSERT INTO keystone_private.reencrypt_failures (workspace_id, credential_id, version)"
@@ -122,8 +183,8 @@ add_failure(const uint8 *workspace, const Candidate *candidate)
 
 	ks_spi_begin_write(&spi);
 	ks_arg_uuid(&args, workspace);
-	ks_arg_uuid(&args, candidate->credential);
-	ks_arg_int(&args, true, candidate->version);
+	ks_arg_uuid(&args, item->credential);
+	ks_arg_int(&args, true, item->version);
 	fresh = ks_spi_write(&insert, &args) == 1;
 	if (!fresh)
 		(void) ks_spi_write(&again, &args);
@@ -153,14 +214,14 @@ forget_failures(const uint8 *workspace, int32 key_version)
 
 /* The reason is for the server log; verify_all() shows it to who may know. */
 static void
-warn_of_failure(const Candidate *candidate, const KsProblem *problem)
+warn_of_failure(const KsReencryptItem *item, const KsProblem *problem)
 {
 	char		id[37];
 
-	ks_text_from_uuid(candidate->credential, id);
+	ks_text_from_uuid(item->credential, id);
 	ereport(WARNING,
 			errcode(problem->sqlstate),
-			errmsg("version %d of credential %s could not be encrypted again", candidate->version, id),
+			errmsg("version %d of credential %s could not be encrypted again", item->version, id),
 			errdetail_log("%s.", problem->reason != NULL ? problem->reason : problem->message),
 			errhint("keystone.verify_all() says what is wrong with it."));
 }
@@ -171,30 +232,31 @@ warn_of_failure(const Candidate *candidate, const KsProblem *problem)
  * the whole batch ends with that error.
  */
 static bool
-reencrypt_one(KsVerb *verb, const uint8 *workspace, const Candidate *candidate, const char *source,
-			  KsReencrypted *result)
+reencrypt_one(KsVerb *verb, const uint8 *workspace, int32 key_version, const KsReencryptItem *item,
+			  const char *source, KsReencrypted *result)
 {
 	KsCredential credential;
 	KsSealed	sealed;
 	KsProblem	problem = {0};
 	bool		done;
 
-	if (!ks_store_find_id(candidate->credential, candidate->version, &credential, &sealed) ||
-		sealed.version == 0 || sealed.envelope == NULL)
-		return false;			/* destroyed before its row was locked */
+	if (!ks_store_find_id(item->credential, item->version, &credential, &sealed) ||
+		sealed.version == 0 || sealed.envelope == NULL || sealed.key_version >= key_version)
+		return false;			/* destroyed, or done, before its row was
+								 * locked */
 
 	ks_change_begin(verb);
 	done = ks_vault_reseal(&credential, &sealed, &problem);
 	if (done && source != NULL)
 		ks_detail_add(&verb->detail, "source", source);
-	ks_change_end(verb, &credential, candidate->version);
+	ks_change_end(verb, &credential, item->version);
 	if (done)
 		return true;
 	if (problem.sqlstate == KS_ERRCODE_SEALED && !problem.shredded)
 		ks_vault_raise(&problem);
-	if (add_failure(workspace, candidate))
+	if (add_failure(workspace, item))
 	{
-		warn_of_failure(candidate, &problem);
+		warn_of_failure(item, &problem);
 		result->failed++;
 	}
 	return false;
@@ -202,8 +264,8 @@ reencrypt_one(KsVerb *verb, const uint8 *workspace, const Candidate *candidate, 
 
 /* Returns how many of them are done. */
 static int64
-reencrypt_each(KsVerb *verb, const uint8 *workspace, const Candidate *candidates, int n, const char *source,
-			   KsReencrypted *result)
+reencrypt_each(KsVerb *verb, const uint8 *workspace, int32 key_version, const KsReencryptItem *items, int n,
+			   const char *source, KsReencrypted *result)
 {
 	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext, "keystone reencrypt", ALLOCSET_DEFAULT_SIZES);
 	int64		done = 0;
@@ -212,7 +274,7 @@ reencrypt_each(KsVerb *verb, const uint8 *workspace, const Candidate *candidates
 	{
 		MemoryContext old = MemoryContextSwitchTo(work);
 
-		done += reencrypt_one(verb, workspace, &candidates[i], source, result) ? 1 : 0;
+		done += reencrypt_one(verb, workspace, key_version, &items[i], source, result) ? 1 : 0;
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(work);
 		CHECK_FOR_INTERRUPTS();
@@ -265,17 +327,38 @@ ks_reencrypt_pending(const uint8 *workspace)
 	return workspace == NULL ? count_all_pending() : count_pending(workspace, ks_keys_current_version(workspace));
 }
 
+/* Goes on with what was seen ahead, until something is done. */
+static void
+batch_ahead(KsVerb *verb, const uint8 *workspace, int32 key_version, int limit, const char *source,
+			KsReencryptAhead *ahead, KsReencrypted *result)
+{
+	if (memcmp(ahead->workspace, workspace, KS_ID_LEN) != 0 || ahead->next == ahead->n)
+		look_ahead(workspace, key_version, ahead);
+	while (result->done == 0 && ahead->next < ahead->n)
+	{
+		KsReencryptItem *items;
+		int			n = lock_ahead(workspace, ahead, limit, &items);
+
+		result->done = reencrypt_each(verb, workspace, key_version, items, n, source, result);
+		pfree(items);
+	}
+}
+
 void
 ks_reencrypt_batch(KsVerb *verb, const uint8 workspace[KS_ID_LEN], int limit, const char *source,
-				   KsReencrypted *result)
+				   KsReencryptAhead *ahead, KsReencrypted *result)
 {
-	Candidate  *candidates;
+	KsReencryptItem *items;
 	int32		key_version = ks_keys_current_version(workspace);
 	int			n;
 
 	memset(result, 0, sizeof(*result));
 	if (key_version == 0)
 		ks_error_shredded(NULL);
+	if (ahead != NULL)
+		batch_ahead(verb, workspace, key_version, limit, source, ahead, result);
+	if (result->done > 0)
+		return;
 
 	/*
 	 * A batch in which nothing opens is not the end: those are passed over
@@ -283,16 +366,16 @@ ks_reencrypt_batch(KsVerb *verb, const uint8 workspace[KS_ID_LEN], int limit, co
 	 */
 	do
 	{
-		n = lock_pending(workspace, key_version, limit, &candidates);
-		result->done = reencrypt_each(verb, workspace, candidates, n, source, result);
+		n = lock_pending(workspace, key_version, limit, &items);
+		result->done = reencrypt_each(verb, workspace, key_version, items, n, source, result);
 	} while (n == limit && result->done == 0);
 	if (n == limit)
 		return;
 
-	n = lock_failed(workspace, key_version, limit - n, &candidates);
+	n = lock_failed(workspace, key_version, limit - n, &items);
 	if (n > 0)
 	{
-		result->done += reencrypt_each(verb, workspace, candidates, n, source, result);
+		result->done += reencrypt_each(verb, workspace, key_version, items, n, source, result);
 		forget_failures(workspace, key_version);
 	}
 	if (result->done == 0)
@@ -301,7 +384,7 @@ ks_reencrypt_batch(KsVerb *verb, const uint8 workspace[KS_ID_LEN], int limit, co
 
 bool
 ks_reencrypt_try_batch(KsVerb *verb, const uint8 workspace[KS_ID_LEN], int limit, const char *source,
-					   KsReencrypted *result, char **problem)
+					   KsReencryptAhead *ahead, KsReencrypted *result, char **problem)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -311,7 +394,7 @@ ks_reencrypt_try_batch(KsVerb *verb, const uint8 workspace[KS_ID_LEN], int limit
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		ks_reencrypt_batch(verb, workspace, limit, source, result);
+		ks_reencrypt_batch(verb, workspace, limit, source, ahead, result);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();

@@ -11,7 +11,7 @@ COMMENT ON FUNCTION keystone.reencrypt(text, int) IS 'Encrypts at most so many v
 
 CREATE OR REPLACE PROCEDURE keystone.reencrypt_all(workspace text DEFAULT NULL, batch int DEFAULT 1000)
 	LANGUAGE C AS 'MODULE_PATHNAME', 'ks_fn_reencrypt_all';
-COMMENT ON PROCEDURE keystone.reencrypt_all(text, int) IS 'Encrypts all values of a workspace again under its newest key, those of all workspaces for NULL, and commits each batch; needs workspace, or the admin profile';
+COMMENT ON PROCEDURE keystone.reencrypt_all(text, int) IS 'Encrypts all values of a workspace again under its newest key, those of all workspaces for NULL, each in a transaction of its own; needs workspace, or the admin profile';
 
 CREATE OR REPLACE FUNCTION keystone.rotate_root_key() RETURNS bigint
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ks_fn_rotate_root_key';

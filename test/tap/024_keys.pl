@@ -244,6 +244,16 @@ query('SELECT keystone_private.audit_flush()');
 is(query('SELECT ok, problem FROM keystone.audit_verify()'), 't|', 'I7 the log is sound');
 is(query(q{SELECT count(*) FROM keystone.audit_reconcile()}), query(q{SELECT count(*) FROM keystone.audit_reconcile('ws-7')}), 'and agrees with the tables');
 
+# Only the last of its transactions waits for the disk.
+query(q{ALTER SYSTEM SET wal_writer_delay = '10s'; SELECT pg_reload_conf()});
+query(q{SELECT keystone.rotate_workspace_key('big')}, 'ana');
+query(q{CALL keystone.reencrypt_all('big', 700)}, 'ana');
+ok(crash_postmaster($node), 'the server is killed when all is encrypted again');
+$node->poll_query_until('postgres', 'SELECT sealed FROM keystone.seal_status', 'f') or die;
+like(progress('big'), qr/^\d+\|0\|0$/, 'I7 what reencrypt_all() has done is on the disk when it has returned');
+like(bad(), qr/^0 of/, 'I7 and opens');
+query(q{ALTER SYSTEM RESET wal_writer_delay; SELECT pg_reload_conf()});
+
 # By age, and by number.
 query(q{SELECT keystone.create_workspace(s) FROM unnest('{old,busy,young}'::text[]) s}, 'ana');
 query(q{SELECT keystone.store(s, 'name', 'value') FROM unnest('{old,busy,young}'::text[]) s}, 'ana');
