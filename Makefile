@@ -80,7 +80,8 @@ help:
 check:
 	$(top)test/check
 
-#: make check-versions   the same for other PostgreSQL versions, in chroots
+#: make check-versions   the same for other PostgreSQL versions, and pg_upgrade
+#:                       between them, in chroots
 check-versions:
 	$(top)test/versions/run
 

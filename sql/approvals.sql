@@ -136,6 +136,32 @@ SELECT keystone.reject(:'req');
 RESET SESSION AUTHORIZATION;
 SELECT app_state(:'req');
 
+-- A5: a vote is for what the voter was shown; with another hash it is refused, and nothing changes
+SET SESSION AUTHORIZATION regress_keystone_app_operator;
+SELECT keystone.request_approval('approvals', 'rotate', :'on_pw') AS req, keystone.request_approval('approvals', 'rotate', :'on_pw', reason => 'another') AS req2 \gset
+SET SESSION AUTHORIZATION regress_keystone_app_admin;
+SELECT request_hash AS shown FROM keystone.approval_requests WHERE id = :'req' \gset
+SELECT app_try(format('SELECT keystone.%s(%L, request_hash => %L)', f, :'req', h)) FROM (VALUES ('approve', sha256('x')), ('reject', sha256('x')), ('approve', '\x00'), ('reject', '')) v (f, h);
+SELECT state, (SELECT count(*) FROM keystone.approval_votes WHERE request_id = :'req') AS votes FROM keystone.approval_requests WHERE id = :'req';
+SELECT keystone.approve(:'req', request_hash => :'shown'), keystone.approve(:'req2', 'no reject', :'shown'), keystone.reject(:'req2', 'of the same call', :'shown');
+SET SESSION AUTHORIZATION regress_keystone_app_owner;
+SELECT keystone.approve(:'req', request_hash => :'shown');
+RESET SESSION AUTHORIZATION;
+SELECT voter = :'admin' AS admin, vote, request_hash = :'shown' AS shown FROM keystone.approval_votes WHERE request_id = :'req' ORDER BY 1;
+-- and a vote with another hash counts for nothing
+ALTER TABLE keystone.approval_votes DISABLE TRIGGER approval_guard;
+UPDATE keystone.approval_votes SET request_hash = sha256('x') WHERE request_id = :'req' AND voter = :'admin';
+ALTER TABLE keystone.approval_votes ENABLE ALWAYS TRIGGER approval_guard;
+SET SESSION AUTHORIZATION regress_keystone_app_operator;
+SELECT app_try(format('SELECT keystone.claim_approval(%L)', :'req'));
+RESET SESSION AUTHORIZATION;
+ALTER TABLE keystone.approval_votes DISABLE TRIGGER approval_guard;
+UPDATE keystone.approval_votes SET request_hash = :'shown' WHERE request_id = :'req' AND voter = :'admin';
+ALTER TABLE keystone.approval_votes ENABLE ALWAYS TRIGGER approval_guard;
+SET SESSION AUTHORIZATION regress_keystone_app_operator;
+SELECT keystone.claim_approval(:'req'), keystone.complete_approval(:'req', true);
+RESET SESSION AUTHORIZATION;
+
 -- A9: a claim is burnt, whatever becomes of the transaction: ROLLBACK, ROLLBACK TO, an exception block
 CREATE FUNCTION public.app_approved() RETURNS uuid LANGUAGE plpgsql AS $$
 DECLARE
@@ -325,6 +351,32 @@ SELECT app_state(:'req');
 SET SESSION AUTHORIZATION regress_keystone_app_admin;
 SELECT keystone.approve(:'req');
 
+-- and what has nothing to do with it leaves it open, also when policy cannot be asked for its requester as well as he
+-- could himself: his session is not here
+SET SESSION AUTHORIZATION regress_keystone_app_owner;
+SELECT version FROM keystone.policy_put('approvals', '{"apiVersion": "keystone.policy/v1", "id": "session", "scope": {"level": "workspace"},
+	"rules": [{"id": "r", "effect": "forbid", "match": {"actions": ["rotate"], "env": ["prod"]}, "unless": "principal has db_role"}]}');
+SET SESSION AUTHORIZATION regress_keystone_app_operator;
+SELECT keystone.request_approval('approvals', 'rotate', :'on_pw') AS req \gset
+SET SESSION AUTHORIZATION regress_keystone_app_owner;
+SELECT version FROM keystone.policy_put('approvals', '{"apiVersion": "keystone.policy/v1", "id": "unrelated", "scope": {"level": "workspace"},
+	"rules": [{"id": "r", "effect": "oblige", "match": {"actions": ["rotate"], "env": ["dev"]}, "obligations": [{"type": "require_reason"}]}]}');
+SELECT keystone.policy_drop('approvals', 'unrelated');
+SELECT version FROM keystone.policy_put('approvals', '{"apiVersion": "keystone.policy/v1", "id": "less", "scope": {"level": "workspace"},
+	"rules": [{"id": "r", "effect": "oblige", "match": {"actions": ["rotate"], "env": ["prod"]}, "obligations": [{"type": "require_approval"}]}]}');
+RESET SESSION AUTHORIZATION;
+SELECT app_state(:'req');
+SET SESSION AUTHORIZATION regress_keystone_app_owner;
+SELECT keystone.policy_drop('approvals', 'session');
+SET SESSION AUTHORIZATION regress_keystone_app_admin;
+SELECT keystone.approve(:'req');
+SET SESSION AUTHORIZATION regress_keystone_app_owner;
+SELECT version FROM keystone.policy_put('approvals', '{"apiVersion": "keystone.policy/v1", "id": "never", "scope": {"level": "workspace"},
+	"rules": [{"id": "r", "effect": "forbid", "match": {"actions": ["rotate"], "env": ["prod"]}}]}');
+SELECT keystone.policy_drop('approvals', 'never');
+RESET SESSION AUTHORIZATION;
+SELECT app_state(:'req');
+
 -- A13: an emergency: nobody may, unless the setting says so; what is forbidden stays so
 SET SESSION AUTHORIZATION regress_keystone_app_owner;
 SELECT app_try(format('SELECT keystone.break_glass(%L, %L, %L, reason => %L)', 'approvals', 'rotate', :'on_pw', 'fire'));
@@ -336,6 +388,7 @@ SET SESSION AUTHORIZATION regress_keystone_app_admin;
 SELECT app_try(format('SELECT keystone.break_glass(%L, %L, %L, reason => %L)', 'approvals', 'rotate', :'on_pw', 'fire'));
 SET SESSION AUTHORIZATION regress_keystone_app_owner;
 SELECT app_try(format('SELECT keystone.break_glass(%L, %L, %L, reason => %L)', 'approvals', 'rotate', :'on_pw', ' '));
+SELECT app_try(format('SELECT keystone.break_glass(%L, %L, %L, reason => %L)', 'approvals', 'rotate', :'on_pw', r)) FROM unnest(ARRAY['', E'\u3000', E'\u200b', E'\ufeff', E'\u00a0\u00ad']) r;
 SELECT app_try(format('SELECT keystone.break_glass(%L, %L, %L)', 'approvals', 'rotate', :'on_pw'));
 SELECT keystone.break_glass('approvals', 'rotate', :'on_pw', reason => 'the provider is on fire') AS req \gset
 SELECT state, break_glass, expires_at - created_at AS time FROM keystone.approval_requests WHERE id = :'req';
@@ -391,6 +444,137 @@ ALTER TABLE keystone.approval_requests ENABLE ALWAYS TRIGGER approval_guard;
 ALTER TABLE keystone.approval_votes ENABLE ALWAYS TRIGGER approval_guard;
 SELECT ok FROM keystone.health WHERE check_name = 'row macs';
 
+-- What voters read is what the verb would ask about.  Each verb's own PT428 has it ready ...
+CREATE FUNCTION public.app_ask(query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	word text;
+	ask jsonb;
+BEGIN
+	EXECUTE query;
+	RETURN 'not refused';
+EXCEPTION WHEN OTHERS THEN
+	IF sqlstate <> 'PT428' THEN
+		RETURN 'not PT428: ' || sqlstate;
+	END IF;
+	GET STACKED DIAGNOSTICS word = PG_EXCEPTION_DETAIL;
+	ask := word::jsonb -> 'request_approval';
+	RETURN app_try(format('SELECT ''asked'' FROM keystone.cancel_request(keystone.request_approval(%L, %L, %L, %L))', ask ->> 'workspace', ask ->> 'action', ask ->> 'resource', ask ->> 'parameters'));
+END $$;
+SET SESSION AUTHORIZATION regress_keystone_app_owner;
+SELECT keystone.create_workspace('approvals-args') AS args \gset
+SELECT keystone.add_member('approvals-args', :'admin', 'admin'), keystone.add_member('approvals-args', :'viewer', 'viewer');
+SELECT credential AS shared FROM keystone.store('approvals-args', 'shared', 'sk-FAKEfakeFAKEfakeFAKE0001', 'prod', provider => 'openai') \gset
+SELECT credential AS mine FROM keystone.store('approvals-args', 'mine', 'secret-1', personal => true) \gset
+SELECT count(*) FROM keystone.rotate(:'shared', 'sk-FAKEfakeFAKEfakeFAKE0002'), keystone.store('approvals-args', 'shared', 'sk-FAKEfakeFAKEfakeFAKE0003', 'prod', state => 'pending');
+SELECT version FROM keystone.policy_put('approvals-args', '{"apiVersion": "keystone.policy/v1", "id": "all", "scope": {"level": "workspace"},
+	"rules": [{"id": "r", "effect": "oblige", "match": {"actions": ["*"]}, "obligations": [{"type": "require_approval"}]}]}');
+SELECT call, app_ask(format('SELECT ' || replace(replace(call, '{c}', quote_literal(:'shared')), '{m}', quote_literal(:'viewer')))) AS asked FROM unnest(ARRAY[
+	$$keystone.reveal('approvals-args', 'shared', 'prod')$$, $$keystone.reveal('approvals-args', 'shared', 'prod', version => 1)$$,
+	$$keystone.store('approvals-args', 'new', 'secret-1', 'prod')$$, $$keystone.store('approvals-args', 'new', 'secret-1', state => 'pending')$$,
+	$$keystone.store('approvals-args', 'new', 'sk-FAKEfakeFAKEfakeFAKE0001', 'prod', 'openai', 'token', expires_at => '2031-02-03 04:05:06.7+02', description => 'd', tags => '{b,a}', metadata => '{"a": [1.50, null]}')$$,
+	$$keystone.store('approvals-args', 'new', 'sk-FAKEfakeFAKEfakeFAKE0001', provider => 'openai')$$, $$keystone.store('approvals-args', 'new', 'secret-1', personal => true, tags => '{}')$$,
+	$$keystone.store('approvals-args', 'shared', 'sk-FAKEfakeFAKEfakeFAKE0001', 'prod', 'openai', expires_at => 'infinity')$$, $$keystone.store('approvals-args', 'shared', 'sk-FAKEfakeFAKEfakeFAKE0001', 'prod', state => 'pending')$$,
+	$$keystone.store('approvals-args', 'mine', 'secret-1', personal => true)$$,
+	$$keystone.rotate({c}, 'sk-FAKEfakeFAKEfakeFAKE0001')$$, $$keystone.promote({c}, 3)$$, $$keystone.rollback_to({c}, 1)$$, $$keystone.rename({c}, '{"name": "other", "provider": null}')$$,
+	$$keystone.delete_credential({c})$$, $$keystone.delete_credential({c}, '1 mon 2 days 03:00')$$, $$keystone.destroy_credential({c})$$, $$keystone.destroy_version({c}, 1)$$,
+	$$keystone.rotate_workspace_key('approvals-args')$$, $$keystone.shred_workspace('approvals-args', 'approvals-args')$$,
+	$$keystone.set_member_role('approvals-args', {m}, 'viewer', '{rotate,audit}')$$, $$keystone.transfer_ownership('approvals-args', {m})$$,
+	$$keystone.policy_put('approvals-args', '{"apiVersion": "keystone.policy/v1", "id": "more", "scope": {"level": "workspace"}, "rules": [{"id": "r", "effect": "forbid", "match": {"actions": ["rename"]}, "when": {"Value": false}}]}')$$,
+	$$keystone.policy_drop('approvals-args', 'all')$$]) call;
+SET SESSION AUTHORIZATION regress_keystone_app_admin;
+SELECT app_ask(format('SELECT keystone.add_member(%L, %L, %L)', 'approvals-args', :'operator', 'operator')) AS "add_member",
+	app_ask(format('SELECT keystone.remove_member(%L, %L)', 'approvals-args', :'viewer')) AS "remove_member";
+SET SESSION AUTHORIZATION regress_keystone_app_owner;
+-- ... and what it could not make is refused
+SELECT a, r, p, app_try(format('SELECT keystone.cancel_request(keystone.request_approval(%L, %L, %L, %L))', 'approvals-args', a, replace(replace(r, '{c}', :'shared'), '{m}', :'mine'), p)) AS asked FROM (VALUES
+	('rotate', '{"credential": "{c}"}', '{"x": 1}'),
+	('rotate', '{"credential": "{c}"}', '{"state": "pending"}'),				-- that is a store
+	('rotate', '{"credential": "{c}", "version": 1}', '{}'),
+	('rotate', '{"name": "shared", "environment": "prod"}', '{}'),
+	('rotate', '{}', '{}'),
+	('rotate', '{"credential": "{c}"}', '{"personal": true}'),
+	('rotate', '{"credential": "{m}"}', '{"description": "d"}'),
+	('rotate', '{"credential": "{m}"}', '{"description": "d", "personal": true}'),
+	('store', '{"credential": "{c}"}', '{}'),									-- that is a rotate
+	('store', '{"credential": "{c}"}', '{"state": "current"}'),
+	('reveal', '{"credential": "{c}"}', '{"version": 2}'),
+	('store', '{"name": "new", "environment": "prod", "provider": "openai"}', '{"provider": "github"}'),
+	('store', '{"name": "new", "environment": "prod", "provider": "openai"}', '{}'),
+	('store', '{"name": "new", "environment": "prod"}', '{"provider": "openai"}'),
+	('store', '{"name": "new", "environment": "prod"}', '{"provider": "of-nobody"}'),
+	('store', '{"name": "new", "environment": "prod", "kind": "token"}', '{"kind": "api_key"}'),
+	('store', '{"name": "new", "environment": "prod", "kind": "token"}', '{}'),
+	('store', '{"name": "new", "environment": "prod", "personal": true}', '{}'),
+	('store', '{"name": "new", "environment": "prod", "personal": false}', '{"personal": true}'),
+	('store', '{"name": "new", "environment": "prod"}', '{"personal": false}'),
+	('store', '{"name": "new", "environment": "prod", "tags": ["a"]}', '{"tags": ["b"]}'),
+	('store', '{"name": "new", "environment": "prod", "version": 3}', '{}'),
+	('store', '{"name": "new"}', '{}'),
+	('store', '{"environment": "prod"}', '{}'),
+	('store', '{"name": "new", "environment": "prod"}', '{"tags": "a"}'),
+	('store', '{"name": "new", "environment": "prod"}', '{"metadata": []}'),
+	('store', '{"name": "new", "environment": "prod"}', '{"kind": 7}'),
+	('store', '{"name": "new", "environment": "prod"}', '{"expires_at": "2031-02-03"}'),
+	('store', '{"name": "new", "environment": "prod"}', '{"expires_at": "tomorrow"}'),
+	('rename', '{"credential": "{c}"}', '{}'),
+	('rename', '{"credential": "{c}"}', '{"changes": {"id": 1}}'),
+	('rename', '{"credential": "{c}"}', '{"changes": {"name": "a"}, "name": "b"}'),
+	('delete_credential', '{"credential": "{c}"}', '{}'),
+	('delete_credential', '{"credential": "{c}"}', '{"recovery": "30 days"}'),
+	('add_member', '{"type": "member", "name": "nobody"}', '{"role": "admin", "extra_permissions": []}'),
+	('add_member', '{"type": "member"}', '{"role": "admin", "extra_permissions": []}'),
+	('add_member', '{"type": "member", "name": "00000000-0000-4000-8000-000000000001"}', '{"role": "admin"}'),
+	('add_member', '{"type": "member", "name": "00000000-0000-4000-8000-000000000001"}', '{"role": "king", "extra_permissions": []}'),
+	('add_member', '{"type": "member", "name": "00000000-0000-4000-8000-000000000001"}', '{"role": "viewer", "extra_permissions": ["rotate", "fly"]}'),
+	('add_member', '{"type": "member", "name": "00000000-0000-4000-8000-000000000001"}', '{"role": "viewer", "extra_permissions": ["audit", "rotate"]}'),
+	('remove_member', '{"type": "member", "name": "00000000-0000-4000-8000-000000000001"}', '{"role": "viewer"}'),
+	('rotate_workspace_key', '{"type": "key", "name": "x"}', '{}'),
+	('policy_drop', '{"type": "policy"}', '{}'),
+	('policy_put', '{"type": "policy", "name": "all"}', '{}'),
+	('policy_put', '{"type": "policy", "name": "all"}', '{"document": {"apiVersion": "keystone.policy/v1", "id": "other", "scope": {"level": "workspace"}, "rules": []}}'),
+	('policy_put', '{"type": "policy", "name": "all"}', '{"document": {"id": "all"}}'),
+	-- no secrets, however deep; a document's literals are none
+	('store', '{"name": "new", "environment": "prod"}', '{"metadata": {"login": {"Password": "s"}}}'),
+	('store', '{"name": "new", "environment": "prod"}', '{"metadata": {"list": [[{"token": "s"}]]}}'),
+	('rename', '{"credential": "{c}"}', '{"changes": {"secret": "s"}}'),
+	('rotate', '{"credential": "{c}"}', '{"document": {"value": "s"}}'),
+	('policy_put', '{"type": "policy", "name": "all"}', '{"document": {}, "more": {"value": "s"}}')) v (a, r, p);
+SET SESSION AUTHORIZATION regress_keystone_app_operator;
+SELECT app_try(format('SELECT keystone.claim_approval(%L, %L)', :'req2', '{"a": {"value": "s"}}'));
+
+-- So many open requests: of one, and of a workspace.
+SET SESSION AUTHORIZATION regress_keystone_app_owner;
+\set many :shared
+SELECT count(keystone.request_approval('approvals-args', 'rotate', jsonb_build_object('credential', :'many'))) FROM generate_series(1, 100);
+SELECT app_try(format('SELECT keystone.request_approval(%L, %L, %L)', 'approvals-args', 'rotate', jsonb_build_object('credential', :'many')));
+\set VERBOSITY default
+SELECT keystone.request_approval('approvals-args', 'rotate', jsonb_build_object('credential', :'many'));
+\set VERBOSITY sqlstate
+SELECT keystone.cancel_request(id) FROM keystone.approval_requests WHERE workspace_id = :'args' AND state = 'pending' LIMIT 1;
+SELECT app_try(format('SELECT %L FROM keystone.request_approval(%L, %L, %L)', 'asked', 'approvals-args', 'rotate', jsonb_build_object('credential', :'many')));
+SELECT app_try(format('SELECT keystone.request_approval(%L, %L, %L)', 'approvals-args', 'rotate', jsonb_build_object('credential', :'many')));
+-- what is over is not open
+RESET SESSION AUTHORIZATION;
+ALTER TABLE keystone.approval_requests DISABLE TRIGGER approval_guard;
+CREATE TABLE public.app_kept AS SELECT id, expires_at, created_at FROM keystone.approval_requests WHERE workspace_id = :'args' AND state = 'pending' LIMIT 1;
+UPDATE keystone.approval_requests SET created_at = now() - interval '2 days', expires_at = now() - interval '1 day' WHERE id IN (SELECT id FROM public.app_kept);
+SET SESSION AUTHORIZATION regress_keystone_app_owner;
+SELECT app_try(format('SELECT %L FROM keystone.request_approval(%L, %L, %L)', 'asked', 'approvals-args', 'rotate', jsonb_build_object('credential', :'many')));
+-- a workspace's
+RESET SESSION AUTHORIZATION;
+INSERT INTO keystone.approval_requests (workspace_id, id, requester, action, resource, parameters, request_hash, need, state, created_at, expires_at, row_mac)
+	SELECT :'args', gen_random_uuid(), :'second', 'rotate', '{}', '{}', '\x00', '{}', 'pending', now(), now() + interval '1 day', '\x00' FROM generate_series(1, 900);
+SET SESSION AUTHORIZATION regress_keystone_app_admin;
+\set VERBOSITY default
+SELECT keystone.request_approval('approvals-args', 'rotate', jsonb_build_object('credential', :'many'));
+\set VERBOSITY sqlstate
+SELECT app_try(format('SELECT keystone.request_approval(%L, %L, %L)', 'approvals', 'rotate', :'on_pw')) ~ '^[-0-9a-f]{36}$' AS "another workspace";
+RESET SESSION AUTHORIZATION;
+DELETE FROM keystone.approval_requests WHERE workspace_id = :'args' AND row_mac = '\x00';
+UPDATE keystone.approval_requests q SET created_at = k.created_at, expires_at = k.expires_at FROM public.app_kept k WHERE k.id = q.id;
+ALTER TABLE keystone.approval_requests ENABLE ALWAYS TRIGGER approval_guard;
+DROP TABLE public.app_kept;
+
 -- Previews
 SET SESSION AUTHORIZATION regress_keystone_app_operator;
 SELECT keystone.record_preview(:'cred', '{"deploys": 3}') IS NOT NULL AS recorded;
@@ -410,4 +594,4 @@ SELECT action, outcome, count(*) FROM keystone.audit_log WHERE action ~ '^(appro
 	AND workspace_id = :'ws' GROUP BY 1, 2 ORDER BY 1;
 SELECT count(*) AS leaks FROM keystone.audit_log WHERE detail::text ~ 'secret-1';
 \set VERBOSITY default
-DROP FUNCTION public.app_try, public.app_state, public.app_approved;
+DROP FUNCTION public.app_try, public.app_state, public.app_approved, public.app_ask;

@@ -141,7 +141,7 @@ SELECT (l::jsonb ->> 'entries')::int = :last - :first + 1 AS entries, l::jsonb -
 FROM keystone.audit_export(from_seq => :first, to_seq => :last) l LIMIT 1;
 SELECT count(*) FILTER (WHERE decode(l::jsonb ->> 'leaf', 'hex') = sha256('\x00'::bytea || decode(l::jsonb ->> 'entry', 'base64'))) = count(*) AS leaves,
 	count(*) FILTER (WHERE substr(decode(l::jsonb ->> 'entry', 'base64'), length(decode(l::jsonb ->> 'entry', 'base64')) - 31)
-		= sha256(convert_to('keystone.audit.detail.v1', 'UTF8') || '\x00'::bytea || decode(l::jsonb ->> 'salt', 'base64') || decode(l::jsonb ->> 'detail', 'base64'))) = count(*) AS commitments
+		= sha256(convert_to('keystone.audit.detail.v1', 'UTF8') || '\x00'::bytea || decode(l::jsonb ->> 'salt', 'base64') || decode(l::jsonb ->> 'detail', 'base64'))) = count(*) - count(l::jsonb -> 'erased_in') AS commitments
 FROM keystone.audit_export() l WHERE l ~ '^."seq"';
 -- odd texts
 SET application_name = E'quote " backslash \\ percent %';

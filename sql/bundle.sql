@@ -68,6 +68,28 @@ SELECT keystone.update_workspace('bundle', '{"status": "suspended"}');
 SELECT keystone.export_bundle('bundle', :'public');
 SELECT keystone.update_workspace('bundle', '{"status": "active"}');
 
+-- Limits take an export for one reveal, and it has some of its own; not those of a provider.
+RESET SESSION AUTHORIZATION;
+SELECT keystone.grant_access('regress_keystone_bundle_owner', 'worker');
+SET SESSION AUTHORIZATION regress_keystone_bundle_owner;
+SET client_min_messages = warning;
+SELECT keystone.limit_define('exports', '1/day', 'bundle', '{"enforce": {"action": "export_bundle", "provider": "cohere"}}');
+SELECT keystone.limit_define('exports', '1/day', 'bundle', '{"enforce": {"action": "export"}}');
+SELECT keystone.limit_define('exports', '2/day', 'bundle', '{"enforce": {"action": "export_bundle"}}');
+SELECT length(keystone.export_bundle('bundle', :'public')) > 1000 AS exported FROM generate_series(1, 2);
+SELECT keystone.export_bundle('bundle', :'public');
+SELECT keystone.limit_drop('exports', 'bundle');
+SELECT keystone.limit_define('reveals', '2/day', 'bundle', '{"enforce": {"action": "reveal"}}');
+SELECT length(keystone.reveal('bundle', 'mine', scope => 'own')) AS len;
+SELECT length(keystone.export_bundle('bundle', :'public')) > 1000 AS exported;
+SELECT length(keystone.reveal('bundle', 'mine', scope => 'own')) AS len;
+SELECT keystone.export_bundle('bundle', :'public');
+SELECT keystone.limit_drop('reveals', 'bundle');
+RESET client_min_messages;
+RESET SESSION AUTHORIZATION;
+SELECT keystone.revoke_access('regress_keystone_bundle_owner', 'worker');
+SET SESSION AUTHORIZATION regress_keystone_bundle_owner;
+
 -- No key for it.
 SET SESSION AUTHORIZATION regress_keystone_bundle_taker;
 \set VERBOSITY default

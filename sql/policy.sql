@@ -251,7 +251,7 @@ SELECT count(DISTINCT request_hash) AS distinct_hashes FROM (VALUES ('rotate', '
 	('rotate', '{"environment": "prod", "name": "y"}'), ('promote', '{"environment": "prod", "name": "x"}'), ('rotate', '{"environment": "prod", "name": "x", "version": 2}'), ('rotate', '{}')) v (a, r),
 	keystone.policy_evaluate('policy-a', a, r::jsonb);
 
--- A row that was changed by hand denies all, but can be replaced
+-- A row that was changed by hand denies all, but can be replaced, with another one who holds policy
 SELECT count(*) FROM keystone.policy_put('policy-a', pg_temp.doc('forged', '[]'));
 RESET SESSION AUTHORIZATION;
 UPDATE keystone_private.policies SET document = document || '{"description": "by hand"}' WHERE workspace_id = :'ws' AND id = 'forged';
@@ -259,7 +259,11 @@ SELECT ok, detail ~ 'policies .*/forged' AS named FROM keystone.health WHERE che
 SET SESSION AUTHORIZATION regress_keystone_policy_owner;
 SELECT pg_temp.ask('rotate', :'prod_r'), pg_temp.ask('reveal', '{}');
 SELECT reasons FROM keystone.policy_evaluate('policy-a', 'rotate');
-SELECT id, version FROM keystone.policy_put('policy-a', pg_temp.doc('forged', '[]'));
+SELECT keystone.request_approval('policy-a', 'policy_put', '{"type": "policy", "name": "forged"}', jsonb_build_object('document', pg_temp.doc('forged', '[]'))) AS repair \gset
+SET SESSION AUTHORIZATION regress_keystone_policy_admin;
+SELECT keystone.approve(:'repair');
+SET SESSION AUTHORIZATION regress_keystone_policy_owner;
+SELECT id, version FROM keystone.policy_put('policy-a', pg_temp.doc('forged', '[]'), approval => :'repair');
 SELECT pg_temp.ask('rotate', :'prod_r');
 SELECT keystone.policy_drop('policy-a', 'forged');
 

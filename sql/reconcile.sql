@@ -80,7 +80,7 @@ SELECT keystone.add_member('reconcile', :'member', 'operator');
 SELECT name, action FROM keystone.import_env('reconcile', E'A=1\nB=2\n');
 SELECT length(keystone.reveal('reconcile', 'one'));
 RESET SESSION AUTHORIZATION;
-SELECT keystone.provider_define('regress-reconcile', 'shared_key', label => 'A service');
+SELECT keystone.provider_define('regress-reconcile', 'shared_key', label => 'A service', cost_micros => 7);
 SELECT keystone.update_workspace('reconcile', '{"status": "suspended"}');
 SELECT keystone.update_workspace('reconcile', '{"status": "active"}');
 SELECT keystone.disable_principal(:'inspector');
@@ -115,6 +115,8 @@ END $$;
 CREATE TEMP TABLE attacks (n int GENERATED ALWAYS AS IDENTITY, target regclass, statement text);
 INSERT INTO attacks (target, statement) VALUES
 	('keystone_private.credentials', $$UPDATE keystone_private.credentials SET expires_at = NULL, description = 'edited' WHERE id = pg_temp.id('one')$$),
+	('keystone.workspaces', $$UPDATE keystone.workspaces SET plan = 'enterprise' WHERE slug = 'reconcile'$$),
+	('keystone.budgets', $$UPDATE keystone.budgets SET hard_micros = NULL WHERE workspace_id = (SELECT id FROM keystone.workspaces WHERE slug = 'reconcile')$$),
 	('keystone_private.credentials', $$UPDATE keystone_private.credentials SET current_version = 3 WHERE id = pg_temp.id('one')$$),
 	('keystone.credential_versions', $$UPDATE keystone.credential_versions SET state = 'previous' WHERE credential_id = pg_temp.id('one') AND version = 4$$),
 	('keystone.credential_versions', $$DELETE FROM keystone.credential_versions WHERE credential_id = pg_temp.id('one') AND version = 4$$),
@@ -161,6 +163,8 @@ INSERT INTO attacks (target, statement) VALUES
 	('keystone.principals', $$DELETE FROM keystone.principals WHERE display_name = 'Inspector' AND db_role ~ 'reconcile'$$),
 	('keystone_private.profile_grants', $$UPDATE keystone_private.profile_grants SET profile = 'admin' WHERE role_name = 'regress_keystone_reconcile_auditor'$$),
 	('keystone_private.provider_definitions', $$DELETE FROM keystone_private.provider_definitions WHERE name = 'regress-reconcile'$$),
+	('keystone_private.provider_prices', $$UPDATE keystone_private.provider_prices SET cost_micros = 1 WHERE provider = 'regress-reconcile'$$),
+	('keystone_private.provider_prices', $$DELETE FROM keystone_private.provider_prices WHERE provider = 'regress-reconcile'$$),
 	('keystone_private.root_keys', $$UPDATE keystone_private.root_keys SET first_used_at = first_used_at - interval '1 s'$$),
 	('keystone_private.system_keys', $$UPDATE keystone_private.system_keys SET created_at = created_at - interval '1 s'$$),
 	('keystone_private.workspace_keys', $$UPDATE keystone_private.workspace_keys SET created_at = created_at + interval '1 s' WHERE workspace_id = (SELECT id FROM keystone.workspaces WHERE slug = 'reconcile')$$);
@@ -173,7 +177,7 @@ BEGIN
 	FOR attack IN SELECT * FROM attacks ORDER BY n LOOP
 		BEGIN
 			PERFORM pg_temp.off(attack.target, attack.statement);
-			SELECT string_agg(p, E'\n\t' ORDER BY p) INTO all_found FROM (SELECT regexp_replace(regexp_replace(problem, '[0-9a-f]{8}-[0-9a-f-]{27}', 'ID'), 'entry [0-9]+', 'entry N') AS p
+			SELECT string_agg(p, E'\n\t' ORDER BY p) INTO all_found FROM (SELECT regexp_replace(regexp_replace(problem, '[0-9a-f]{8}-[0-9a-f-]{27}|/20[0-9]{2}-[-0-9 :.]+[0-9]', 'ID'), 'entry [0-9]+', 'entry N') AS p
 				FROM (SELECT problem FROM keystone.audit_reconcile() EXCEPT SELECT problem FROM before) f) f;
 			RAISE EXCEPTION USING errcode = 'KS000';
 		EXCEPTION WHEN SQLSTATE 'KS000' THEN
@@ -212,6 +216,22 @@ SELECT keystone.update_metadata(pg_temp.id('second'), '{"tags": ["x"]}');
 RESET SESSION AUTHORIZATION;
 SELECT keystone_private.audit_flush();
 SELECT * FROM pg_temp.found('reconcile');
+
+-- A row whose last change is not in the log yet: it is missing all the same.
+BEGIN;
+SET LOCAL SESSION AUTHORIZATION regress_keystone_reconcile_owner;
+SELECT keystone.update_metadata(pg_temp.id('three'), '{"tags": ["y"]}');
+SELECT action FROM keystone.store('reconcile', 'newest', 'a value');
+RESET SESSION AUTHORIZATION;
+CREATE TEMP TABLE gone AS SELECT pg_temp.id('three') AS three, pg_temp.id('newest') AS newest;
+SELECT problem FROM keystone.audit_reconcile('reconcile') f, gone WHERE f.credential IN (gone.three, gone.newest);
+SELECT pg_temp.off('keystone_private.ciphertext', 'DELETE FROM keystone_private.ciphertext WHERE credential_id IN (SELECT newest FROM gone)');
+SELECT pg_temp.off('keystone.credential_versions', 'DELETE FROM keystone.credential_versions WHERE credential_id IN (SELECT newest FROM gone)');
+SELECT pg_temp.off('keystone_private.credentials', 'DELETE FROM keystone_private.credentials WHERE id IN (SELECT three FROM gone UNION SELECT newest FROM gone)');
+SELECT CASE f.credential WHEN gone.three THEN 'three' ELSE 'newest' END AS credential,
+	regexp_replace(problem, '[0-9a-f]{8}-[0-9a-f-]{27}', 'ID') AS problem
+FROM keystone.audit_reconcile('reconcile') f, gone WHERE f.credential IN (gone.three, gone.newest) ORDER BY 1, 2;
+ROLLBACK;
 
 -- Who may ask: auditor and admin for all, holders of audit for their workspace.
 SELECT format('SET SESSION AUTHORIZATION regress_keystone_reconcile_%s', r), format('SELECT %L AS who, count(*) > 0 AS of_all FROM keystone.audit_reconcile()', r),

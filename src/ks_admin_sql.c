@@ -37,6 +37,8 @@
 #define START_TIME		30
 #define OUTBOX_LAG		60
 
+#define KEYS_NAMED		3		/* of damaged ones */
+
 #define MANAGERS	(KS_PROFILE_ADMIN | KS_PROFILE_MONITOR)
 
 PG_FUNCTION_INFO_V1(ks_fn_version);
@@ -454,6 +456,22 @@ check_jwt_keys(KsSetResult *set)
 		add_check(set, "jwt keys", true, psprintf(nkeys == 1 ? "%d key" : "%d keys", nkeys));
 }
 
+/* Keys of workspaces that the root keys do not open. */
+static void
+check_workspace_keys(KsSetResult *set)
+{
+	KsDamagedKey *keys;
+	int			n = ks_keys_damaged(NULL, &keys);
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (int i = 0; i < Min(n, KEYS_NAMED); i++)
+		appendStringInfo(&text, "%s%s", i > 0 ? "; " : "", ks_keys_damage_text(&keys[i]));
+	if (n > KEYS_NAMED)
+		appendStringInfo(&text, "; and %d more", n - KEYS_NAMED);
+	add_check(set, "workspace keys", n == 0, n == 0 ? "none is damaged" : text.data);
+}
+
 /* Keys that customers hold, if there are any. */
 static void
 check_customer_keys(KsSetResult *set)
@@ -513,6 +531,8 @@ ks_fn_health_checks(PG_FUNCTION_ARGS)
 				  psprintf(INT64_FORMAT " rows that give rights have no valid MAC and give nothing%s%s", forged,
 						   forged > 0 ? ": " : "", named));
 	}
+	if (open)
+		check_workspace_keys(&set);
 	check_customer_keys(&set);
 	check_authenticators(&set);
 	check_provider_limits(&set);

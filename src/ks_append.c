@@ -39,6 +39,7 @@
 #include "ks_append.h"
 #include "ks_audit.h"
 #include "ks_bulk.h"
+#include "ks_eraser.h"
 #include "ks_error.h"
 #include "ks_guc.h"
 #include "ks_mem.h"
@@ -68,6 +69,7 @@ enum
 	ENTRY_ENTRY,
 	ENTRY_SALT,
 	ENTRY_DETAIL,
+	ENTRY_ERASED_IN,
 	ENTRY_COLUMNS
 };
 
@@ -264,6 +266,7 @@ write_entry(const KsEvent *event, const KsEntry *entry, const uint8 *bytes, size
 		values[ENTRY_RELATION] = CStringGetTextDatum(event->relation);
 	values[ENTRY_ENTRY] = PointerGetDatum(make_bytes(bytes, len));
 	nulls[ENTRY_SALT] = nulls[ENTRY_DETAIL] = event->detail_len == 0;
+	nulls[ENTRY_ERASED_IN] = true;
 	if (event->detail_len > 0)
 	{
 		values[ENTRY_SALT] = PointerGetDatum(make_bytes(salt, KS_SALT_LEN));
@@ -354,6 +357,13 @@ win_claim(const KsEvent *event)
 	return true;
 }
 
+/* Refusals of audit_erase() have the same kind. */
+static bool
+erases_details(const KsEvent *event)
+{
+	return event->kind == KS_ACTION_LOG_ERASE && event->outcome == KS_OUTCOME_OK;
+}
+
 KsVerdict
 ks_append_event(const KsEvent *event)
 {
@@ -364,7 +374,7 @@ ks_append_event(const KsEvent *event)
 		append(event, KS_OUTCOME_DENIED);
 		return KS_VERDICT_LOST;
 	}
-	append(event, event->outcome);
+	append(event, erases_details(event) && !ks_eraser_run(event, end_of.next_seq) ? KS_OUTCOME_ERROR : event->outcome);
 	return KS_VERDICT_DONE;
 }
 

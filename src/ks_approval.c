@@ -14,10 +14,16 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "commands/async.h"
+#include "common/hashfn.h"
 #include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
+#include "utils/memutils.h"
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
@@ -28,6 +34,7 @@
 #include "ks_tenant.h"
 #include "ks_text.h"
 
+#define LOCK_CLASS		3		/* advisory locks of SQL have 1 and 2 */
 #define SWEEP_BATCH		200		/* requests in one transaction */
 #define NAMED_MAX		3		/* that health names */
 
@@ -146,6 +153,66 @@ update_request(const KsApprovalRow *row, const char *detail)
 	(void) ks_spi_write(&plan, &args);
 	ks_change_set_guard(false);
 	ks_spi_end(&spi);
+}
+
+KS_NORETURN static void refuse_more(const char *limit, int64 most) KS_NORETURN_END;
+
+static void
+refuse_more(const char *limit, int64 most)
+{
+	KsLimited	limited = {.kind = KS_LIMITED_OPEN, .limit = limit, .limit_value = most, .retry_after = -1};
+
+	ks_error_limited(&limited, ks_identity_over_http());
+}
+
+/*
+ * Until the transaction ends, a requester's requests in a workspace are counted
+ * one after the other.  No row of the workspace is locked for it: nobody else
+ * is to wait for who asks.  The kind of lock is that of advisory locks, with a
+ * class that no function of SQL uses.
+ */
+static void
+lock_requester(const uint8 *workspace, const uint8 *requester)
+{
+	LOCKTAG		tag;
+	uint8		ids[2 * KS_ID_LEN];
+	uint64		hash;
+
+	memcpy(ids, workspace, KS_ID_LEN);
+	memcpy(ids + KS_ID_LEN, requester, KS_ID_LEN);
+	hash = DatumGetUInt64(hash_any_extended(ids, sizeof(ids), 0));
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash, LOCK_CLASS);
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+}
+
+/* What is over by its time is not open, whether anybody has noticed or not. */
+void
+ks_approval_require_room(const uint8 workspace[KS_ID_LEN], const uint8 requester[KS_ID_LEN])
+{
+	static KsPlan plan = {.sql =
+		"SELECT count(*), count(*) FILTER (WHERE a.requester = $2) FROM keystone.approval_requests a"
+		" WHERE a.workspace_id = $1 AND a.state IN ('pending', 'approved') AND a.expires_at > $3"
+	};
+	KsArgs		args = {0};
+	KsSpi		spi;
+	int64		all = 0;
+	int64		own = 0;
+
+	lock_requester(workspace, requester);
+	ks_spi_begin(&spi);
+	ks_arg_uuid(&args, workspace);
+	ks_arg_uuid(&args, requester);
+	ks_arg_time(&args, true, GetCurrentTimestamp());
+	if (ks_spi_read(&plan, &args) == 1)
+	{
+		(void) ks_col_bigint(0, 1, &all);
+		(void) ks_col_bigint(0, 2, &own);
+	}
+	ks_spi_end(&spi);
+	if (own >= KS_APPROVAL_OPEN_MAX)
+		refuse_more("open_requests", KS_APPROVAL_OPEN_MAX);
+	if (all >= KS_APPROVAL_OPEN_ALL_MAX)
+		refuse_more("open_requests_of_workspace", KS_APPROVAL_OPEN_ALL_MAX);
 }
 
 void
@@ -468,6 +535,13 @@ ks_approval_is_other(const KsApprovalRow *row, const uint8 principal[KS_ID_LEN])
  *-------------------------------------------------------------------------
  */
 
+/* Whether a vote is for this very request, as it was shown to its voter. */
+static bool
+is_for(const KsVoteRow *vote, const KsApprovalRow *row)
+{
+	return ks_equal(vote->request_hash, row->request_hash, KS_DIGEST_LEN);
+}
+
 const char *
 ks_approval_vote_of(const KsApprovalRow *row, const uint8 voter[KS_ID_LEN])
 {
@@ -483,7 +557,7 @@ ks_approval_vote_of(const KsApprovalRow *row, const uint8 voter[KS_ID_LEN])
 	ks_arg_uuid(&args, row->workspace);
 	ks_arg_uuid(&args, row->id);
 	ks_arg_uuid(&args, voter);
-	if (ks_spi_read(&plan, &args) == 1 && !ks_vote_read(&spi, 0, 1, &vote))
+	if (ks_spi_read(&plan, &args) == 1 && (!ks_vote_read(&spi, 0, 1, &vote) || !is_for(&vote, row)))
 		vote.vote = "";			/* forged: none of the two */
 	ks_spi_end(&spi);
 	return vote.vote;
@@ -560,7 +634,7 @@ list_approvers(const KsApprovalRow *row, KsVoter **voters)
 	for (uint64 i = 0; i < rows; i++)
 	{
 		if (ks_vote_read(&spi, i, 1, &vote) && strcmp(vote.vote, "approve") == 0 &&
-			ks_equal(vote.request_hash, row->request_hash, KS_DIGEST_LEN) &&
+			is_for(&vote, row) &&
 			read_voter(&spi, i, KS_VOTE_COLUMNS_N + 1, &asker, &(*voters)[n]))
 			n++;
 	}
@@ -831,6 +905,38 @@ get_version(const Jsonb *object)
 	return DatumGetInt32(DirectFunctionCall1(numeric_int4, NumericGetDatum(value.val.numeric)));
 }
 
+static bool
+has_member(const Jsonb *object, const char *key)
+{
+	JsonbValue	value;
+
+	return getKeyJsonValueFromContainer(unconstify(JsonbContainer *, &object->root), key, (int) strlen(key), &value) != NULL;
+}
+
+/* An array of texts of an object as text[], empty when there is none. */
+static Datum
+get_texts(const Jsonb *object, const char *key)
+{
+	JsonbContainer *array = NULL;
+	JsonbValue	value;
+	Datum	   *elements;
+	int			n;
+
+	if (getKeyJsonValueFromContainer(unconstify(JsonbContainer *, &object->root), key, (int) strlen(key), &value) != NULL &&
+		value.type == jbvBinary && JsonContainerIsArray(value.val.binary.data))
+		array = value.val.binary.data;
+	n = array != NULL ? (int) JsonContainerSize(array) : 0;
+	elements = palloc(Max(n, 1) * sizeof(Datum));
+	for (int i = 0; i < n; i++)
+	{
+		JsonbValue *item = getIthJsonbValueFromContainer(array, (uint32) i);
+
+		elements[i] = item->type != jbvString ? CStringGetTextDatum("") :
+			PointerGetDatum(cstring_to_text_with_len(item->val.string.val, item->val.string.len));
+	}
+	return PointerGetDatum(construct_array(elements, n, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
 /* The requester's call, as it would be now. */
 static void
 make_call(const uint8 *requester, KsCall *call)
@@ -855,6 +961,11 @@ make_credential(const KsApprovalRow *row, KsCredential *credential)
 	credential->name = get_string(row->resource, "name");
 	credential->environment = get_string(row->resource, "environment");
 	credential->provider = get_string(row->resource, "provider");
+	credential->kind = get_string(row->resource, "kind");
+	credential->tags = get_texts(row->parameters, "tags");
+	credential->personal = has_member(row->parameters, "personal");
+	memcpy(credential->owner, row->requester, KS_ID_LEN);
+	credential->is_active = true;
 }
 
 bool
@@ -886,22 +997,45 @@ ks_approval_restore(const KsApprovalRow *row, KsAsked *asked)
 	return id == NULL || (ks_text_uuid(id, credential) && ks_store_find_id(credential, 0, &asked->credential, NULL));
 }
 
-/* Whether policy, as it is now, wants what the request has not asked for. */
+/* What policy makes of a request, as it is now; false when what it is about is
+ * no more. */
 static bool
-is_superseded(const KsApprovalRow *row)
+judge_now(const KsApprovalRow *row, KsDecision *decision)
 {
 	KsAsked		asked;
-	KsApprovalNeed need;
-	KsDecision	decision;
 
 	if (!ks_approval_restore(row, &asked))
 		return false;
-	ks_policy_evaluate(&asked.request, &decision);
-	if (decision.kind == KS_DENY)
-		return true;
-	if (row->break_glass)
+	ks_policy_evaluate(&asked.request, decision);
+	return true;
+}
+
+static bool
+covered_before(const KsApprovalStanding *before, const KsApprovalNeed *now)
+{
+	KsApprovalNeed need;
+
+	return before != NULL && !before->denied && ks_need_from_json(before->need, &need) && ks_need_covers(&need, now);
+}
+
+/*
+ * Whether policy wants now what the request has not asked for, and did not
+ * before (NULL: not known).  What it wanted already is none of the change's
+ * doing, such as a condition on time, or on where its requester sits.
+ */
+static bool
+is_superseded(const KsApprovalRow *row, const KsApprovalStanding *before)
+{
+	KsDecision	now;
+	KsApprovalNeed need;
+
+	if (!judge_now(row, &now))
 		return false;
-	return !ks_need_from_json(row->need, &need) || !ks_need_covers(&need, &decision.approval);
+	if (now.kind == KS_DENY)
+		return before == NULL || !before->denied;
+	if (row->break_glass || covered_before(before, &now.approval))
+		return false;
+	return !ks_need_from_json(row->need, &need) || !ks_need_covers(&need, &now.approval);
 }
 
 /* Locks requests that a plan finds; palloc'd.  Forged ones are left alone. */
@@ -923,31 +1057,101 @@ lock_found(KsPlan *plan, const KsArgs *args, KsApprovalRow **rows, uint64 *found
 	return n;
 }
 
-int
-ks_approval_supersede(const uint8 workspace[KS_ID_LEN])
+#define OPEN_REQUESTS \
+	"SELECT " KS_APPROVAL_COLUMNS " FROM keystone.approval_requests a" \
+	" WHERE a.state IN ('pending', 'approved') AND (a.workspace_id = $1 OR $1 = '00000000-0000-0000-0000-000000000000')" \
+	" ORDER BY a.id"
+
+void
+ks_approval_note_standings(const uint8 workspace[KS_ID_LEN], KsApprovalStandings *standings)
 {
-	static KsPlan plan = {.sql =
-		"SELECT " KS_APPROVAL_COLUMNS " FROM keystone.approval_requests a"
-		" WHERE a.state IN ('pending', 'approved') AND (a.workspace_id = $1 OR $1 = '00000000-0000-0000-0000-000000000000')"
-		" ORDER BY a.id FOR NO KEY UPDATE"
-	};
+	static KsPlan plan = {.sql = OPEN_REQUESTS};
 	KsArgs		args = {0};
 	KsApprovalRow *rows;
+	KsSpi		spi;
+	MemoryContext work;
+	uint64		found;
+	int			n = 0;
+
+	ks_spi_begin(&spi);
+	ks_arg_uuid(&args, workspace);
+	found = ks_spi_read(&plan, &args);
+	rows = MemoryContextAlloc(spi.caller, Max(found, 1) * sizeof(KsApprovalRow));
+	for (uint64 i = 0; i < found; i++)
+	{
+		if (ks_approval_read(&spi, i, 1, &rows[n]))
+			n++;
+	}
+	ks_spi_end(&spi);
+	standings->n = 0;
+	standings->all = palloc(Max(n, 1) * sizeof(KsApprovalStanding));
+	work = AllocSetContextCreate(CurrentMemoryContext, "keystone open requests", ALLOCSET_DEFAULT_SIZES);
+	for (int i = 0; i < n; i++)
+	{
+		KsApprovalStanding *standing = &standings->all[standings->n];
+		MemoryContext old = MemoryContextSwitchTo(work);
+		KsDecision	decision;
+		bool		judged = judge_now(&rows[i], &decision);
+		const Jsonb *need = judged ? ks_need_to_json(&decision.approval) : NULL;
+
+		MemoryContextSwitchTo(old);
+		if (judged)
+		{
+			memcpy(standing->id, rows[i].id, KS_ID_LEN);
+			standing->denied = decision.kind == KS_DENY;
+			standing->need = memcpy(palloc(VARSIZE(need)), need, VARSIZE(need));
+			standings->n++;
+		}
+		MemoryContextReset(work);
+	}
+	MemoryContextDelete(work);
+}
+
+static int
+compare_standings(const void *a, const void *b)
+{
+	return memcmp(((const KsApprovalStanding *) a)->id, ((const KsApprovalStanding *) b)->id, KS_ID_LEN);
+}
+
+/* NULL when it was not open then. */
+static const KsApprovalStanding *
+find_standing(const KsApprovalStandings *standings, const KsApprovalRow *row)
+{
+	KsApprovalStanding key = {.denied = false};
+
+	memcpy(key.id, row->id, KS_ID_LEN);
+	return bsearch(&key, standings->all, (size_t) standings->n, sizeof(KsApprovalStanding), compare_standings);
+}
+
+int
+ks_approval_supersede(const uint8 workspace[KS_ID_LEN], const KsApprovalStandings *before)
+{
+	static KsPlan plan = {.sql = OPEN_REQUESTS " FOR NO KEY UPDATE SKIP LOCKED"};
+	KsArgs		args = {0};
+	KsApprovalRow *rows;
+	MemoryContext work;
 	uint64		found;
 	int			n;
 	int			superseded = 0;
 
 	ks_arg_uuid(&args, workspace);
 	n = lock_found(&plan, &args, &rows, &found);
+	work = AllocSetContextCreate(CurrentMemoryContext, "keystone superseding", ALLOCSET_DEFAULT_SIZES);
 	for (int i = 0; i < n; i++)
 	{
+		MemoryContext old = MemoryContextSwitchTo(work);
+
 		settle(&rows[i]);
-		if (!is_open(&rows[i]) || !is_superseded(&rows[i]))
-			continue;
-		ks_approval_move(&rows[i], "superseded", NULL);
-		ks_approval_notify(&rows[i], "superseded");
-		superseded++;
+		if (is_open(&rows[i]) && is_superseded(&rows[i], find_standing(before, &rows[i])))
+		{
+			ks_approval_move(&rows[i], "superseded", NULL);
+			ks_approval_notify(&rows[i], "superseded");
+			superseded++;
+		}
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(work);
 	}
+	MemoryContextDelete(work);
 	return superseded;
 }
 

@@ -28,6 +28,10 @@
 
 #define KS_APPROVAL_NOTIFY	"keystone_approvals"	/* channel */
 
+/* Requests that are open at the same time: a member's, and a workspace's. */
+#define KS_APPROVAL_OPEN_MAX		100
+#define KS_APPROVAL_OPEN_ALL_MAX	1000
+
 typedef enum KsApprovalAnswer
 {
 	KS_APPROVAL_OK,
@@ -65,12 +69,32 @@ extern KsApprovalAnswer ks_approval_claim(KsVerb *verb, const KsPolicyRequest *r
  * longer ago than so many microseconds (0: whenever). */
 extern bool ks_approval_has_preview(const KsCredential *credential, int64 max_age, TimestampTz now);
 
+/* What policy makes of open requests, in the order of their ids. */
+typedef struct KsApprovalStanding
+{
+	uint8		id[KS_ID_LEN];
+	bool		denied;
+	const Jsonb *need;			/* as a request keeps it: not in the memory of
+								 * policies, which change */
+} KsApprovalStanding;
+
+typedef struct KsApprovalStandings
+{
+	int			n;
+	KsApprovalStanding *all;
+} KsApprovalStandings;
+
+/* Before policies of a workspace change (nil: of the database); palloc'd. */
+extern void ks_approval_note_standings(const uint8 workspace[KS_ID_LEN], KsApprovalStandings *standings);
+
 /*
- * After policies of a workspace have changed (nil: of the database) in this
- * transaction: open requests whose frozen need does not cover what is needed
- * now, or that are denied, are superseded.  Returns how many.
+ * After they have changed in this transaction: open requests are superseded for
+ * which the change asks more than before, and more than their frozen need
+ * covers, or which it denies.  Returns how many.  One that is locked is left as
+ * it is: nobody's transaction keeps a policy from being changed, and who claims
+ * needs what policy wants by then in any case.
  */
-extern int	ks_approval_supersede(const uint8 workspace[KS_ID_LEN]);
+extern int	ks_approval_supersede(const uint8 workspace[KS_ID_LEN], const KsApprovalStandings *before);
 
 /*
  * Whether a need can be met at all: so many others, for each factor, are there
@@ -116,6 +140,10 @@ extern bool ks_approval_find(const uint8 id[KS_ID_LEN], KsApprovalRow *row);
  * rolled back.
  */
 extern bool ks_approval_lock(const uint8 id[KS_ID_LEN], KsApprovalRow *row);
+
+/* PT429 when somebody, or all of a workspace, have as many open requests as may
+ * be.  The caller holds ks_tenant_lock() of the workspace. */
+extern void ks_approval_require_room(const uint8 workspace[KS_ID_LEN], const uint8 requester[KS_ID_LEN]);
 
 /* Writes a new request. */
 extern void ks_approval_insert(const KsApprovalRow *row);

@@ -18,6 +18,7 @@
 
 #include "ks_approval.h"
 #include "ks_error.h"
+#include "ks_gate_args.h"
 #include "ks_guc.h"
 #include "ks_policy_ask.h"
 #include "ks_text.h"
@@ -26,46 +27,19 @@
 #define DETAIL_MAX		1024	/* bytes of a text that somebody reports */
 #define PREVIEW_MAX		16384	/* as jsonb text */
 
-/* A member of parameters whose name says that it is a secret. */
-static const char *const secret_names[] = {"value", "values", "secret", "password", "token"};
-
-
 /*-------------------------------------------------------------------------
  * Asking
  *-------------------------------------------------------------------------
  */
-
-/* Whether a key of an object says, in whatever case, that it is a secret. */
-static bool
-is_secret_name(const JsonbValue *key)
-{
-	for (size_t i = 0; i < lengthof(secret_names); i++)
-	{
-		if (key->val.string.len == (int) strlen(secret_names[i]) &&
-			pg_strncasecmp(key->val.string.val, secret_names[i], (size_t) key->val.string.len) == 0)
-			return true;
-	}
-	return false;
-}
 
 /* The other arguments of the call; values are no part of it. */
 static const Jsonb *
 get_parameters(FunctionCallInfo fcinfo, int n)
 {
 	const Jsonb *parameters = ks_arg_get_jsonb(fcinfo, n, "parameters");
-	JsonbIterator *iterator;
-	JsonbIteratorToken token;
-	JsonbValue	item;
 
 	if (!JB_ROOT_IS_OBJECT(parameters) || VARSIZE(parameters) > KS_POLICY_BYTES_MAX + KS_CONTEXT_MAX)
 		ks_error_invalid("parameters", "a JSON object", NULL);
-	iterator = JsonbIteratorInit(unconstify(JsonbContainer *, &parameters->root));
-	while ((token = JsonbIteratorNext(&iterator, &item, true)) != WJB_DONE)
-	{
-		if (token == WJB_KEY && is_secret_name(&item))
-			ks_error_invalid("parameters", "an object without the value",
-							 "An approval is not bound to the value: voters see all that a request has.");
-	}
 	return parameters;
 }
 
@@ -112,6 +86,8 @@ describe(const KsPolicyRequest *request)
 		put_field(&json, "name", credential->name);
 		put_field(&json, "environment", credential->environment);
 		put_field(&json, "provider", credential->provider);
+		if (memcmp(credential->id, nil, KS_ID_LEN) == 0)
+			put_field(&json, "kind", credential->kind);
 		appendStringInfo(&json, ", \"version\": %d", request->version);
 	}
 	appendStringInfoChar(&json, '}');
@@ -179,6 +155,9 @@ ask_for(FunctionCallInfo fcinfo, KsVerb *verb, KsPolicyAsk *ask, KsDecision *dec
 	memcpy(verb->workspace, ask->member.workspace, KS_ID_LEN);
 	ks_require_usable(&ask->member);
 	ask->request.parameters = get_parameters(fcinfo, 3);
+	ks_gate_args_refuse_secrets(ask->request.action, ask->request.parameters);
+	ks_gate_args_check(&ask->request);
+	ask->refused = ks_policy_ask_refuses(ask);
 	ask->request.reason = verb->reason;
 	decide(ask, decision);
 	ks_tenant_ensure_principal(&verb->call);
@@ -192,6 +171,7 @@ request_approval(FunctionCallInfo fcinfo, KsVerb *verb)
 	KsApprovalRow row;
 
 	ask_for(fcinfo, verb, &ask, &decision);
+	ks_approval_require_room(ask.member.workspace, verb->call.actor.principal);
 	require_possible(&ask, &decision);
 	make_row(&ask, &decision, verb->reason, &row);
 	row.state = "pending";
@@ -245,6 +225,22 @@ check_comment(KsVerb *verb, FunctionCallInfo fcinfo)
 	verb->reason = comment != NULL ? ks_text_free("comment", comment, KS_REASON_MAX) : NULL;
 }
 
+/* What the voter was shown is this request: its hash, when the caller gives
+ * one. */
+static void
+check_shown(FunctionCallInfo fcinfo, const KsApprovalRow *row)
+{
+	bytea	   *shown;
+
+	if (PG_ARGISNULL(2))
+		return;
+	shown = PG_GETARG_BYTEA_PP(2);
+	if (VARSIZE_ANY_EXHDR(shown) != KS_DIGEST_LEN)
+		ks_error_invalid("request_hash", psprintf("%d bytes long", KS_DIGEST_LEN), NULL);
+	if (!ks_equal(VARDATA_ANY(shown), row->request_hash, KS_DIGEST_LEN))
+		ks_error_other_request();
+}
+
 static bool
 is_pending(const KsApprovalRow *row)
 {
@@ -276,6 +272,7 @@ vote(FunctionCallInfo fcinfo, KsVerb *verb, const char *vote)
 	if (!ks_membership_of(&verb->call, row.workspace, &member))
 		ks_error_not_found(NULL);
 	ks_require_usable(&member);
+	check_shown(fcinfo, &row);
 	before = ks_approval_vote_of(&row, verb->call.actor.principal);
 	if ((is_pending(&row) || is_approved(&row)) && (before == NULL || strcmp(before, vote) != 0))
 		ks_approval_vote(&row, verb->call.actor.principal, vote, verb->reason);
@@ -289,7 +286,7 @@ approve(FunctionCallInfo fcinfo, KsVerb *verb)
 }
 
 PG_FUNCTION_INFO_V1(ks_fn_approve);
-/* approve(request, comment) returns text */
+/* approve(request, comment, request_hash) returns text */
 Datum
 ks_fn_approve(PG_FUNCTION_ARGS)
 {
@@ -303,7 +300,7 @@ reject(FunctionCallInfo fcinfo, KsVerb *verb)
 }
 
 PG_FUNCTION_INFO_V1(ks_fn_reject);
-/* reject(request, comment) returns text */
+/* reject(request, comment, request_hash) returns text */
 Datum
 ks_fn_reject(PG_FUNCTION_ARGS)
 {
@@ -452,6 +449,7 @@ claim_approval(FunctionCallInfo fcinfo, KsVerb *verb)
 	TimestampTz not_before;
 
 	lock_own_request(fcinfo, verb, &row);
+	ks_gate_args_refuse_secrets(row.action, parameters);
 	decide_now(verb, &row, parameters, &decision);
 	ks_approval_lock_voters(&row);
 	answer = ks_approval_judge(&row, decision.request_hash, &decision.approval, &not_before);

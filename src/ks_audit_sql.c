@@ -127,6 +127,16 @@ is_key(const KsDetailReader *reader, const char *key)
 	return reader->key_len == strlen(key) && memcmp(reader->key, key, reader->key_len) == 0;
 }
 
+/* Digests of rows, of the entry itself or of one that it has erased. */
+static bool
+is_of_rows(const KsDetailReader *reader)
+{
+	static const char erased[] = KS_ROWS_KEY ".";
+
+	return is_key(reader, KS_ROWS_KEY) ||
+		(reader->key_len >= strlen(erased) && memcmp(reader->key, erased, strlen(erased)) == 0);
+}
+
 /* The detail as an object, and some of its keys as columns.  Digests of rows
  * are for audit_reconcile(), and left out. */
 static void
@@ -141,7 +151,7 @@ show_detail(Shown *shown, const bytea *detail)
 	while (ks_detail_next(&reader))
 	{
 		if (!is_text(reader.key, reader.key_len) || !is_text(reader.value, reader.value_len) ||
-			is_key(&reader, KS_ROWS_KEY))
+			is_of_rows(&reader))
 			continue;
 		set_string(&item, reader.key, reader.key_len);
 		(void) pushJsonbValue(&state, WJB_KEY, &item);

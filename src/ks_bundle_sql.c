@@ -5,6 +5,7 @@
  *
  * A bundle holds every value of the workspace, so that one entry in the log
  * stands for the reveal of all of them; it is durable before the bundle leaves.
+ * Limits take it for one reveal, and those that are made for exports count it.
  *
  *-------------------------------------------------------------------------
  */
@@ -13,6 +14,7 @@
 #include "utils/builtins.h"
 
 #include "ks_bundle.h"
+#include "ks_enforce.h"
 #include "ks_gate.h"
 #include "ks_plan.h"
 #include "ks_text.h"
@@ -84,6 +86,7 @@ export_bundle(FunctionCallInfo fcinfo, KsVerb *verb)
 		ks_error_denied("permission denied", "Only an owner exports the workspace, and not through an API key.");
 	add_recipient(&verb->detail, (const uint8 *) VARDATA_ANY(recipient));
 	ks_gate_object(verb, &member, "export_bundle", "workspace", NULL, NULL);
+	ks_enforce_export(&verb->call, member.workspace);
 	bundle = ks_bundle_export(&verb->call, member.workspace, (const uint8 *) VARDATA_ANY(recipient), &counts);
 	add_counts(&verb->detail, &counts);
 	add_count(&verb->detail, "left_out", counts.others + counts.deleted);

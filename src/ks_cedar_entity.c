@@ -123,6 +123,8 @@ ks_cedar_has_ancestor(const KsCedarEntity *entity, const KsCedarRef *ref)
 static int
 compare_pointers(const void *a, const void *b)
 {
+	CHECK_FOR_INTERRUPTS();		/* as many as KS_CEDAR_ANCESTORS_MAX are
+								 * sorted at once */
 	return ks_cedar_ref_compare(*(const KsCedarRef *const *) a, *(const KsCedarRef *const *) b);
 }
 

@@ -510,7 +510,10 @@ apply_sets(int code, KsCedarValue *operands)
 	else
 	{
 		for (int i = 0; i < other->n && result == all; i++)
+		{
+			CHECK_FOR_INTERRUPTS();
 			result = ks_cedar_contains(set, &other->members[i]);
+		}
 	}
 	operands[0] = ks_cedar_bool(result);
 	return KS_CEDAR_NO_FAULT;
@@ -537,7 +540,10 @@ apply_in(const KsCedarRequest *request, KsCedarValue *operands)
 				return KS_CEDAR_WRONG_TYPE;
 		}
 		for (int i = 0; i < groups->n && !result; i++)
+		{
+			CHECK_FOR_INTERRUPTS();
 			result = is_in(request, operands[0].of.entity, groups->members[i].of.entity);
+		}
 	}
 	operands[0] = ks_cedar_bool(result);
 	return KS_CEDAR_NO_FAULT;

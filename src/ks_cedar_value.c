@@ -199,6 +199,7 @@ ks_cedar_weight(const KsCedarValue *value)
 static int
 compare_members(const void *a, const void *b)
 {
+	CHECK_FOR_INTERRUPTS();		/* a set may have millions */
 	return ks_cedar_compare(a, b);
 }
 

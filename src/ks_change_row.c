@@ -528,6 +528,15 @@ about_definition(const Row *row, KsDraft *draft)
 }
 
 static void
+about_price(const Row *row, KsDraft *draft)
+{
+	draft->event.kind = KS_ACTION_PROVIDER_DEFINE;
+	add_text(row, draft, "provider", "provider");
+	add_text(row, draft, "valid_from", "valid_from");
+	add_text(row, draft, "cost_micros", "cost_micros");
+}
+
+static void
 about_configuration(const Row *row, KsDraft *draft)
 {
 	draft->event.kind = KS_ACTION_PROVIDER_CONFIGURE;
@@ -615,6 +624,7 @@ static const AuditedTable tables[] = {
 	{"previews", about_preview, false},
 	{"budgets", about_budget, false},
 	{"provider_definitions", about_definition, false},
+	{"provider_prices", about_price, false},
 	{"provider_configs", about_configuration, false},
 	{"workspace_keys", about_key, false},
 	{"system_keys", about_key, false},

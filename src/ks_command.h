@@ -21,7 +21,7 @@
 #define KS_COMMAND_STDIN_MAX	4096
 
 /* Commands in one process. */
-#define KS_COMMANDS_MAX			16
+#define KS_COMMANDS_MAX			40
 
 typedef struct KsCommand
 {

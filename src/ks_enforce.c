@@ -25,6 +25,7 @@
 #include "ks_limits.h"
 #include "ks_lookup.h"
 #include "ks_near.h"
+#include "ks_policy.h"
 #include "ks_tenant.h"
 #include "ks_text.h"
 
@@ -32,6 +33,7 @@
 
 #define ACTION_REVEAL		"reveal"
 #define ACTION_ROTATE		"rotate"
+#define ACTION_EXPORT		"export_bundle"
 
 /* What a window is called, for a refusal. */
 typedef struct Asked
@@ -39,8 +41,9 @@ typedef struct Asked
 	const char *prefix;			/* of the limit's name; constant */
 	const char *limit;
 	char		window[KS_WINDOWSPEC_NAME_MAX + 1];
-	uint8		workspace[KS_ID_LEN];	/* of a definition */
-	int			near_percent;	/* of a definition; 0: it is none */
+	uint8		workspace[KS_ID_LEN];	/* of a definition; else the
+										 * credential's */
+	int			near_percent;	/* 0: nobody is told */
 } Asked;
 
 /* One attempt and all that it has to ask for. */
@@ -49,6 +52,7 @@ typedef struct Attempt
 	const KsCall *call;
 	const KsCredential *credential;
 	const char *action;			/* ACTION_... */
+	KsLimitShare share;
 	TimestampTz now;
 	int			n;
 	KsLimitAsk	asks[KS_LIMIT_ASKS_MAX];
@@ -174,6 +178,7 @@ add_limit(Attempt *attempt, const KsLimitDef *def, const char *prefix, const cha
 		  const char *key, size_t key_len)
 {
 	Asked	   *asked = &attempt->asked[attempt->n];
+	bool		is_definition = def->name[0] != '\0';
 
 	if (attempt->n + def->n > KS_LIMIT_ASKS_MAX)
 		ereport(ERROR,
@@ -186,10 +191,13 @@ add_limit(Attempt *attempt, const KsLimitDef *def, const char *prefix, const cha
 		asked[i].prefix = prefix;
 		asked[i].limit = name;
 		strlcpy(asked[i].window, def->windows[i].name, sizeof(asked[i].window));
-		memcpy(asked[i].workspace, def->workspace, KS_ID_LEN);
-		asked[i].near_percent = def->name[0] != '\0' ? def->near_percent : 0;
+		memcpy(asked[i].workspace, is_definition ? def->workspace : attempt->credential->workspace, KS_ID_LEN);
+		asked[i].near_percent = is_definition ? ks_limits_near(&attempt->share, def->near_percent) :
+			attempt->share.soft;
 	}
-	attempt->n += ks_limits_ask(def, key, key_len, 1, attempt->now, &attempt->asks[attempt->n]);
+	(void) ks_limits_ask(def, key, key_len, 1, attempt->now, &attempt->asks[attempt->n]);
+	ks_limits_lower(&attempt->share, &attempt->asks[attempt->n], def->n);
+	attempt->n += def->n;
 }
 
 /* Windows that are no definition.  What guards does so also without room to
@@ -271,6 +279,18 @@ add_provider(Attempt *attempt, const char *tag)
  *-------------------------------------------------------------------------
  */
 
+#define DAMAGED_DETAIL	"{\"decision\": \"deny\", \"reasons\": [{\"code\": \"error\", \"reason\": \"a policy is damaged\"}]}"
+
+void
+ks_enforce_share(const uint8 workspace[KS_ID_LEN], const KsCredential *credential, KsLimitShare *share)
+{
+	/* What the verb has of no credential, as that of a call site, is empty. */
+	if (credential != NULL && credential->name == NULL)
+		credential = NULL;
+	if (!ks_policy_thresholds(workspace, credential, &share->soft, &share->hard))
+		ks_error_policy(DAMAGED_DETAIL, NULL);
+}
+
 static void
 begin_attempt(Attempt *attempt, const KsCall *call, const KsCredential *credential, const char *action)
 {
@@ -284,6 +304,7 @@ begin_attempt(Attempt *attempt, const KsCall *call, const KsCredential *credenti
 	/* Else who rolls back would have loosened a limit, and left no entry. */
 	if (ks_limits_changed_here())
 		ks_error_denied("a limit with enforce was changed in this transaction", "Commit first.");
+	ks_enforce_share(credential->workspace, credential, &attempt->share);
 	ks_limits_prepare();
 }
 
@@ -307,17 +328,21 @@ describe_refusal(const Attempt *attempt, KsLimited *limited)
 	limited->reset_at = Max(ask->answer.reset_at, ask->blocked_until);
 }
 
-/* Definitions that are nearly used up get an alert. */
+/* What is nearly used up gets an alert: definitions, and where policy has a
+ * soft limit all that binds. */
 static void
 note_near(const Attempt *attempt)
 {
 	for (int i = 0; i < attempt->n; i++)
 	{
 		const Asked *asked = &attempt->asked[i];
+		const char *name = asked->limit;
 
-		if (asked->near_percent > 0)
-			ks_near_check(asked->workspace, asked->limit, asked->window, asked->near_percent,
-						  &attempt->asks[i], attempt->now);
+		if (asked->near_percent == 0)
+			continue;
+		if (asked->prefix[0] != '\0')
+			name = psprintf("%s%s", asked->prefix, asked->limit);
+		ks_near_check(asked->workspace, name, asked->window, asked->near_percent, &attempt->asks[i], attempt->now);
 	}
 }
 
@@ -332,16 +357,23 @@ ask(Attempt *attempt, KsLimited *limited)
 	return allowed;
 }
 
+/* The windows of the settings. */
+static void
+add_settings(Attempt *attempt)
+{
+	add_windows(attempt, ks_reveal_limit, "", "keystone.reveal_limit", "reveal principal",
+				attempt->call->actor.principal, NULL);
+	add_windows(attempt, ks_workspace_reveal_limit, "", "keystone.workspace_reveal_limit", "reveal workspace",
+				attempt->credential->workspace, NULL);
+}
+
 bool
 ks_enforce_reveal(const KsCall *call, const KsCredential *credential, KsLimited *limited)
 {
 	Attempt		attempt;
 
 	begin_attempt(&attempt, call, credential, ACTION_REVEAL);
-	add_windows(&attempt, ks_reveal_limit, "", "keystone.reveal_limit", "reveal principal",
-				call->actor.principal, NULL);
-	add_windows(&attempt, ks_workspace_reveal_limit, "", "keystone.workspace_reveal_limit", "reveal workspace",
-				credential->workspace, NULL);
+	add_settings(&attempt);
 	add_provider(&attempt, "reveal provider");
 	add_definitions(&attempt);
 	return ask(&attempt, limited);
@@ -355,6 +387,23 @@ ks_enforce_change(const KsCall *call, const KsCredential *credential)
 
 	begin_attempt(&attempt, call, credential, ACTION_ROTATE);
 	add_provider(&attempt, "rotate provider");
+	add_definitions(&attempt);
+	if (!ask(&attempt, &limited))
+		ks_error_limited(&limited, ks_identity_over_http());
+}
+
+void
+ks_enforce_export(const KsCall *call, const uint8 workspace[KS_ID_LEN])
+{
+	KsCredential none = {0};
+	Attempt		attempt;
+	KsLimited	limited;
+
+	memcpy(none.workspace, workspace, KS_ID_LEN);
+	begin_attempt(&attempt, call, &none, ACTION_REVEAL);
+	add_settings(&attempt);
+	add_definitions(&attempt);
+	attempt.action = ACTION_EXPORT;
 	add_definitions(&attempt);
 	if (!ask(&attempt, &limited))
 		ks_error_limited(&limited, ks_identity_over_http());

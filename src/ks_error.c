@@ -165,6 +165,18 @@ ks_error_conflict(int expected, int actual)
 }
 
 /*
+ * A voter was shown something else than what the vote would be for.
+ */
+void
+ks_error_other_request(void)
+{
+	ereport(ERROR,
+			(errcode(KS_ERRCODE_CONFLICT),
+			 errmsg("the request is not the one that was shown"),
+			 errhint("Read keystone.approval_requests again: request_hash is of what is asked for.")));
+}
+
+/*
  * A rule of a policy is against it, whatever the caller does.
  */
 void
@@ -293,6 +305,8 @@ limited_message(KsLimitedKind kind)
 			return "the plan does not include more";
 		case KS_LIMITED_BUDGET:
 			return "the budget is spent";
+		case KS_LIMITED_OPEN:
+			return "too many requests for approval are open";
 		case KS_LIMITED_ATTEMPTS:
 			break;
 	}
@@ -306,6 +320,8 @@ limited_hint(const KsLimited *limited)
 		return pstrdup(_("Another plan includes more: keystone.set_plan()."));
 	if (limited->kind == KS_LIMITED_PLAN)
 		return pstrdup(_("The new owner has as many workspaces as its plan includes."));
+	if (limited->kind == KS_LIMITED_OPEN)
+		return pstrdup(_("Have some decided, or take some back: keystone.cancel_request()."));
 	if (limited->retry_after < 0)
 		return pstrdup(_("The limit never allows so much at once."));
 	return psprintf(_("Try again in %lld seconds."), (long long) limited->retry_after);
@@ -396,6 +412,13 @@ ks_error_limited(const KsLimited *limited, bool over_http)
 			ereport(ERROR,
 					errcode(KS_ERRCODE_LIMITED),
 					errmsg("the budget is spent"),
+					errdetail_internal("%s", detail),
+					errhint("%s", hint));
+			break;
+		case KS_LIMITED_OPEN:
+			ereport(ERROR,
+					errcode(KS_ERRCODE_LIMITED),
+					errmsg("too many requests for approval are open"),
 					errdetail_internal("%s", detail),
 					errhint("%s", hint));
 			break;

@@ -64,12 +64,16 @@ KS_NORETURN extern void ks_error_no_log(const char *detail, const char *hint) KS
 /* PT409: the caller expected another version. */
 KS_NORETURN extern void ks_error_conflict(int expected, int actual) KS_NORETURN_END;
 
+/* PT409: a request for approval is not the one that its voter was shown. */
+KS_NORETURN extern void ks_error_other_request(void) KS_NORETURN_END;
+
 /* What kind of bound it is; its message is a constant. */
 typedef enum KsLimitedKind
 {
 	KS_LIMITED_ATTEMPTS,		/* KS_LIMITED_MESSAGE */
 	KS_LIMITED_PLAN,			/* the plan does not include more */
-	KS_LIMITED_BUDGET			/* the budget is spent */
+	KS_LIMITED_BUDGET,			/* the budget is spent */
+	KS_LIMITED_OPEN				/* too many requests for approval are open */
 } KsLimitedKind;
 
 #define KS_LIMITED_MESSAGE	"too many attempts"

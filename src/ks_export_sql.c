@@ -67,6 +67,7 @@ typedef struct ExportRow
 	size_t		salt_len;
 	const uint8 *detail;		/* may be NULL */
 	size_t		detail_len;
+	int64		erased_in;		/* 0: it was not erased */
 	bool		decoded;
 	KsEntry		fields;
 } ExportRow;
@@ -168,6 +169,8 @@ add_entry(Export *export, const ExportRow *row)
 	ks_jsonl_base64(&line, row->salt, row->salt_len);
 	appendStringInfoString(&line, ",\"detail\":");
 	ks_jsonl_base64(&line, row->detail, row->detail_len);
+	if (row->erased_in != 0)
+		appendStringInfo(&line, ",\"erased_in\":" INT64_FORMAT, row->erased_in);
 	appendStringInfoString(&line, ",\"leaf\":");
 	ks_jsonl_hex(&line, leaf.bytes, KS_DIGEST_LEN);
 	if (export->selection.has_workspace)
@@ -280,6 +283,7 @@ read_row(const KsSpi *spi, uint64 i, ExportRow *row)
 	row->entry = ks_col_bytes(spi, i, 3, &row->entry_len);
 	row->salt = ks_col_bytes(spi, i, 4, &row->salt_len);
 	row->detail = ks_col_bytes(spi, i, 5, &row->detail_len);
+	(void) ks_col_bigint(i, 6, &row->erased_in);
 	row->decoded = row->entry != NULL && ks_entry_decode(row->entry, row->entry_len, &row->fields);
 }
 
@@ -288,11 +292,11 @@ static int
 read_batch(const Export *export, int64 from, ExportRow **rows)
 {
 	static KsPlan all = {.sql =
-		"SELECT seq, epoch, entry, salt, detail FROM keystone_private.audit_entries"
+		"SELECT seq, epoch, entry, salt, detail, erased_in FROM keystone_private.audit_entries"
 		" WHERE seq >= $1 AND seq <= $2 ORDER BY seq LIMIT $3"
 	};
 	static KsPlan of_workspace = {.sql =
-		"SELECT seq, epoch, entry, salt, detail FROM keystone_private.audit_entries"
+		"SELECT seq, epoch, entry, salt, detail, erased_in FROM keystone_private.audit_entries"
 		" WHERE seq >= $1 AND seq <= $2 AND workspace_id = $4 ORDER BY workspace_id, seq LIMIT $3"
 	};
 	KsArgs		args = {0};

@@ -25,6 +25,7 @@
 
 #include "ks_approval.h"
 #include "ks_gate.h"
+#include "ks_policy_store.h"
 #include "ks_text.h"
 
 #define NOTIFY_CHANNEL	"keystone_policy"
@@ -440,9 +441,18 @@ refuse(const KsVerb *verb, const KsPolicyRequest *request, const Outcome *outcom
  *-------------------------------------------------------------------------
  */
 
+/* What a caller keeps although its transaction is rolled back. */
+static bool
+gives_values(const char *action)
+{
+	return strcmp(action, "reveal") == 0 || strcmp(action, "decrypt") == 0 || strcmp(action, "export_bundle") == 0;
+}
+
 bool
 ks_gate_is_silent(const KsVerb *verb, const uint8 workspace[KS_ID_LEN], const char *action)
 {
+	if (gives_values(action) && ks_policy_store_loosened_here())
+		ks_error_denied("a policy was changed in this transaction", "Commit first.");
 	return !verb->has_approval && ks_policy_is_silent(workspace, action);
 }
 

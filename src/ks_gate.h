@@ -16,14 +16,17 @@
  *				and state when it is pending; a store that is a rotate is one
  *				with the same parameters
  *	rename, update_metadata		credential		current			{"changes": {...}}
- * *	delete_credential			credential		current			{"recovery": "P30D"}
+ *	delete_credential			credential		current			{"recovery": "P30D"}
  *	other verbs on one			credential		current			{}
  *	add_member, set_member_role member			0				{"role": "admin",
  *										"extra_permissions": ["audit"]}, as a table has them
  *	other verbs of members		member			0				{}
+ *	policy_put					policy			0				{"document": {...}}
+ *	audit_erase					log				0				{"basis": "...", "seqs": [1, 2]}
  *	others						their own		0				{}
  *
- * The name of a member is its principal's uuid.
+ * The name of a member is its principal's uuid, that of a policy its id; others
+ * have none.  ks_gate_args.c has the same for who asks.
  *
  *-------------------------------------------------------------------------
  */

@@ -28,6 +28,8 @@
 #define REENCRYPT_BATCHES	10	/* of a workspace, before the next one's turn */
 #define FORMER_BATCH		1000	/* keys */
 #define MILLION				1000000
+#define SAID_MAX			64	/* workspaces whose problem was reported */
+#define SAY_AGAIN_MS		3600000
 
 #define SOURCE				"housekeeper"
 
@@ -142,6 +144,52 @@ ks_keycare_rotate(void)
 }
 
 /*
+ * What keeps a workspace's values from being encrypted again is said once an
+ * hour, and at once when it changes.  problem is the error's, which is the
+ * client's: that the key is to blame is looked up.
+ */
+static void
+report_reencrypt(const uint8 *workspace, const char *problem)
+{
+	static struct
+	{
+		uint8		workspace[KS_ID_LEN];
+		int32		version;
+		TimestampTz at;
+	}			said[SAID_MAX];
+	static int	next = 0;
+	TimestampTz now = GetCurrentTimestamp();
+	int32		version = ks_keys_current_version(workspace);
+	KsDamagedKey *keys;
+	char		id[37];
+	int			n;
+
+	for (int i = 0; i < SAID_MAX; i++)
+	{
+		if (memcmp(said[i].workspace, workspace, KS_ID_LEN) == 0 && said[i].version == version &&
+			now >= said[i].at && !TimestampDifferenceExceeds(said[i].at, now, SAY_AGAIN_MS))
+			return;
+	}
+	memcpy(said[next].workspace, workspace, KS_ID_LEN);
+	said[next].version = version;
+	said[next].at = now;
+	next = (next + 1) % SAID_MAX;
+
+	n = ks_keys_damaged(workspace, &keys);
+	for (int i = 0; i < n; i++)
+	{
+		if (keys[i].version == version)
+			problem = ks_keys_damage_text(&keys[i]);
+	}
+	ks_text_from_uuid(workspace, id);
+	ereport(LOG,
+			errcode(KS_ERRCODE_SEALED),
+			errmsg("keystone: values of workspace %s could not be encrypted again under version %d of its key: %s",
+				   id, version, problem),
+			errhidestmt(true));
+}
+
+/*
  * One batch of one workspace; the next round begins with the first one.  One
  * with much to do, or whose key is replaced again and again, does not keep the
  * others from their turn.
@@ -155,7 +203,6 @@ reencrypt_next(FunctionCallInfo fcinfo pg_attribute_unused(), KsVerb *verb)
 	uint8		workspace[KS_ID_LEN];
 	KsReencrypted result;
 	char	   *problem;
-	char		id[37];
 	bool		again = left;
 
 	memcpy(workspace, last, KS_ID_LEN);
@@ -168,11 +215,7 @@ reencrypt_next(FunctionCallInfo fcinfo pg_attribute_unused(), KsVerb *verb)
 	ks_verb_enter_own(verb);
 	if (!ks_reencrypt_try_batch(verb, workspace, REENCRYPT_BATCH, SOURCE, NULL, &result, &problem))
 	{
-		ks_text_from_uuid(workspace, id);
-		ereport(LOG,
-				errcode(KS_ERRCODE_SEALED),
-				errmsg("keystone: values of workspace %s could not be encrypted again: %s", id, problem),
-				errhidestmt(true));
+		report_reencrypt(workspace, problem);
 		result.done = 0;
 	}
 	if (result.done == REENCRYPT_BATCH && ++batches < REENCRYPT_BATCHES)

@@ -906,6 +906,39 @@ ks_keyring_change_customer_key(const KsWrappedKey *from, const char *uri, KsWrap
 	ks_secret_wipe(key);
 }
 
+static KsUnwrapResult
+as_unwrap_result(WrapResult result, const char *what)
+{
+	switch (result)
+	{
+		case WRAP_OK:
+			return KS_UNWRAP_OK;
+		case WRAP_NO_ROOT_KEY:
+			return KS_UNWRAP_NO_ROOT_KEY;
+		case WRAP_DAMAGED:
+			return KS_UNWRAP_DAMAGED;
+		default:
+			ks_error_crypto(what);
+	}
+}
+
+KsUnwrapResult
+ks_keyring_check(const KsWrappedKey *wrapped)
+{
+	uint8		plain[KS_WRAP_PLAIN_MAX];
+	size_t		len;
+	bool		by_previous;
+	WrapResult	result;
+
+	do
+	{
+		ks_keyring_require_open();
+		result = open_either(wrapped, plain, &len, &by_previous);
+	} while (result == WRAP_CHANGED);
+	ks_wipe(plain, sizeof(plain));
+	return as_unwrap_result(result, "unwrap a key");
+}
+
 /* Raises nothing while what is inside lies in a local variable. */
 static WrapResult
 rewrap(const KsWrappedKey *old, KsWrappedKey *fresh, uint8 *envelope)
@@ -943,18 +976,7 @@ ks_keyring_rewrap(const KsWrappedKey *old, KsWrappedKey *fresh)
 		ks_keyring_require_open();
 		result = rewrap(old, fresh, envelope);
 	} while (result == WRAP_CHANGED);
-
-	switch (result)
-	{
-		case WRAP_OK:
-			return KS_UNWRAP_OK;
-		case WRAP_NO_ROOT_KEY:
-			return KS_UNWRAP_NO_ROOT_KEY;
-		case WRAP_DAMAGED:
-			return KS_UNWRAP_DAMAGED;
-		default:
-			ks_error_crypto("wrap a key");
-	}
+	return as_unwrap_result(result, "wrap a key");
 }
 
 bool

@@ -156,6 +156,12 @@ extern KsUnwrapResult ks_keyring_workspace_key(const KsWrappedKey *wrapped,
 											   const KsAead **key);
 
 /*
+ * Whether the envelope of a key opens.  What is inside is not used: no service
+ * of a customer is asked.  PT423 when the database is sealed.
+ */
+extern KsUnwrapResult ks_keyring_check(const KsWrappedKey *wrapped);
+
+/*
  * Seals a key's envelope anew under the current root key, whatever is inside.
  * *fresh becomes what its row is to say: as ks_keyring_make_key() fills it, and
  * with the envelope that opened as the previous one, so that either root key

@@ -13,13 +13,18 @@
 
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 
 #include "ks_error.h"
 #include "ks_keys.h"
 #include "ks_kms.h"
 #include "ks_spi.h"
+#include "ks_text.h"
+
+#define CHECK_BATCH		500		/* keys that are read at a time */
 
 static int
 load_root_checks(KsRootCheck **checks)
@@ -371,6 +376,83 @@ ks_keys_list(const uint8 workspace[KS_ID_LEN], KsWrappedKey **keys)
 	}
 	ks_spi_end(&spi);
 	return n;
+}
+
+/* Reads the keys behind one, in order, of its workspace only or of all; returns
+ * how many. */
+static int
+read_behind(const KsDamagedKey *behind, bool of_workspace, KsWrappedKey keys[CHECK_BATCH])
+{
+	static KsPlan plan_of_all = {.sql =
+		"SELECT workspace_id, " KS_WRAPPED_COLUMNS " FROM keystone_private.workspace_keys"
+		" WHERE (workspace_id, version) > ($1, $2) ORDER BY workspace_id, version LIMIT $3"
+	};
+	static KsPlan plan_of_workspace = {.sql =
+		"SELECT workspace_id, " KS_WRAPPED_COLUMNS " FROM keystone_private.workspace_keys"
+		" WHERE workspace_id = $1 AND version > $2 ORDER BY version LIMIT $3"
+	};
+	KsArgs		args = {0};
+	KsSpi		spi;
+	int			n;
+
+	ks_spi_begin(&spi);
+	ks_arg_uuid(&args, behind->workspace);
+	ks_arg_int(&args, true, behind->version);
+	ks_arg_int(&args, true, CHECK_BATCH);
+	n = (int) ks_spi_read(of_workspace ? &plan_of_workspace : &plan_of_all, &args);
+	for (int i = 0; i < n; i++)
+	{
+		memset(&keys[i], 0, sizeof(keys[i]));
+		keys[i].purpose = KS_PURPOSE_WORKSPACE_KEY;
+		(void) ks_col_uuid(i, 1, keys[i].workspace);
+		ks_keys_read(&spi, i, 2, &keys[i]);
+	}
+	ks_spi_end(&spi);
+	return n;
+}
+
+int
+ks_keys_damaged(const uint8 *workspace, KsDamagedKey **damaged)
+{
+	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext, "keystone check", ALLOCSET_DEFAULT_SIZES);
+	KsDamagedKey last = {.version = 0};
+	KsWrappedKey *keys = palloc(CHECK_BATCH * sizeof(KsWrappedKey));
+	int			count = 0;
+	int			n;
+
+	*damaged = palloc(sizeof(KsDamagedKey));
+	if (workspace != NULL)
+		memcpy(last.workspace, workspace, KS_ID_LEN);
+	do
+	{
+		MemoryContext old = MemoryContextSwitchTo(work);
+
+		n = read_behind(&last, workspace != NULL, keys);
+		for (int i = 0; i < n; i++)
+		{
+			memcpy(last.workspace, keys[i].workspace, KS_ID_LEN);
+			last.version = (int32) keys[i].version;
+			if (ks_keyring_check(&keys[i]) != KS_UNWRAP_DAMAGED)
+				continue;
+			*damaged = repalloc(*damaged, (count + 1) * sizeof(KsDamagedKey));
+			(*damaged)[count++] = last;
+		}
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(work);
+		CHECK_FOR_INTERRUPTS();
+	} while (n == CHECK_BATCH);
+	pfree(keys);
+	MemoryContextDelete(work);
+	return count;
+}
+
+char *
+ks_keys_damage_text(const KsDamagedKey *key)
+{
+	char		workspace[37];
+
+	ks_text_from_uuid(key->workspace, workspace);
+	return psprintf("version %d of the key of workspace %s does not unwrap", key->version, workspace);
 }
 
 void

@@ -21,6 +21,23 @@ extern void ks_keys_init(void);
  */
 extern void ks_keys_prepare(void);
 
+/* A version of a workspace's key that does not unwrap. */
+typedef struct KsDamagedKey
+{
+	uint8		workspace[KS_ID_LEN];
+	int32		version;
+} KsDamagedKey;
+
+/*
+ * Those of a workspace, or of all when it is NULL, in order; *keys is palloc'd.
+ * Returns how many.  One whose root key is missing is none of them.  PT423 when
+ * sealed.
+ */
+extern int	ks_keys_damaged(const uint8 *workspace, KsDamagedKey **keys);
+
+/* What to say of one; palloc'd. */
+extern char *ks_keys_damage_text(const KsDamagedKey *key);
+
 /* Makes version 1 of a new workspace's key. */
 extern void ks_keys_create(const uint8 workspace[KS_ID_LEN]);
 

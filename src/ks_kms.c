@@ -16,15 +16,28 @@
  *	  waits leaves it also after an error and when its process ends;
  *	- without a runner no key is kept.
  *
- * Calls for the same wrapped key are one call.  The runner takes them in order,
- * but never more than KS_KMS_SHARE of one workspace at a time, and never more
- * than KS_KMS_UNPROVEN for URIs that did not succeed last: somebody with many
- * workspaces, and URIs that hang, leaves the others room.
+ * Calls for the same wrapped key are one call.  Services hang, also such as
+ * have worked before, and must not hold up the others:
+ *
+ *	- KS_KMS_CALLS run at a time; one that has run for KS_KMS_SLOW_MS makes room
+ *	  for another, up to KS_KMS_RUNS in all;
+ *	- of the KS_KMS_CALLS, one service has not more than KS_KMS_SERVICE; the next
+ *	  one to run is of the service, then of the workspace, with the fewest that
+ *	  run, then the oldest;
+ *	- a workspace has not more than KS_KMS_SHARE that run, and none besides one
+ *	  that is slow for the same URI;
+ *	- not more than KS_KMS_UNPROVEN run for URIs that did not succeed last, and
+ *	  of these KS_KMS_SERVICE_UNPROVEN to one service: a URI that begins to hang
+ *	  takes two places for the time of one call, and is one of these then.
+ *
+ * What one service is, is read from the URI: up to the first slash of what
+ * follows the scheme.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "common/hashfn.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
@@ -45,6 +58,7 @@
 #define SLOTS_SHARE			16	/* of these, those of one workspace */
 #define SLOTS_UNPROVEN		32	/* of these, those for URIs that did not
 								 * succeed last */
+#define SLOTS_SERVICE_UNPROVEN	16	/* of these, those to one service */
 #define ATTEMPTS_MAX		3	/* of one call */
 #define RETRY_MS			200 /* before the second; doubles */
 #define OPEN_MS				1000	/* of a circuit that opens; doubles */
@@ -65,6 +79,7 @@ typedef struct Call
 	uint64		number;			/* calls are taken in this order */
 	Oid			database;
 	uint8		digest[KS_DIGEST_LEN];	/* of URI and wrapped key */
+	uint32		service;		/* hash of its name */
 	KsKmsCall	call;
 	int			waiters;
 	bool		detached;		/* wanted, though nobody waits */
@@ -179,6 +194,16 @@ wake_runner(void)
  *-------------------------------------------------------------------------
  */
 
+/*
+ * Whether a part between slashes could mean something else to a program: an
+ * option, or the way up in a path.
+ */
+static bool
+is_plain_part(const char *part, size_t len)
+{
+	return len == 0 || (part[0] != '-' && strspn(part, ".") != len);
+}
+
 bool
 ks_kms_is_uri(const char *uri)
 {
@@ -187,6 +212,14 @@ ks_kms_is_uri(const char *uri)
 	size_t		len = strlen(uri);
 	size_t		scheme_len = strspn(uri, scheme);
 
+	for (const char *part = uri; *part != '\0'; part += *part == '/' ? 1 : 0)
+	{
+		size_t		part_len = strcspn(part, "/");
+
+		if (!is_plain_part(part, part_len))
+			return false;
+		part += part_len;
+	}
 	return len <= KS_KMS_URI_MAX && uri[0] >= 'a' && uri[0] <= 'z' &&
 		strncmp(uri + scheme_len, "://", 3) == 0 && len > scheme_len + 3 &&
 		strspn(uri, all) == len;
@@ -451,6 +484,21 @@ wake_waiters(uint64 ended)
 	}
 }
 
+static bool
+is_slow(const Call *call, TimestampTz now)
+{
+	return now - call->asked_at >= KS_KMS_SLOW_MS * INT64CONST(1000);
+}
+
+static uint32
+service_of(const char *uri)
+{
+	const char *rest = strstr(uri, "://");
+	size_t		scheme = rest != NULL ? rest - uri + 3 : 0;
+
+	return hash_bytes((const unsigned char *) uri, (int) (scheme + strcspn(uri + scheme, "/")));
+}
+
 static int
 count_calls(Oid database, const uint8 workspace[KS_ID_LEN], CallState state)
 {
@@ -467,9 +515,27 @@ count_calls(Oid database, const uint8 workspace[KS_ID_LEN], CallState state)
 	return count;
 }
 
-/* Those for URIs that did not succeed last, of all databases. */
+/* Those that run for one service, in all databases; or only those that are not
+ * slow. */
 static int
-count_unproven(CallState state)
+count_of_service(uint32 service, bool with_slow, TimestampTz now)
+{
+	int			count = 0;
+
+	for (int i = 0; i < SLOTS; i++)
+	{
+		const Call *call = &shared->calls[i];
+
+		if (call->state == CALL_RUNNING && call->service == service && (with_slow || !is_slow(call, now)))
+			count++;
+	}
+	return count;
+}
+
+/* Those for URIs that did not succeed last, in all databases; service: only
+ * those for this one. */
+static int
+count_unproven(CallState state, const uint32 *service)
 {
 	int			count = 0;
 
@@ -478,6 +544,7 @@ count_unproven(CallState state)
 		const Call *call = &shared->calls[i];
 
 		if (call->state != CALL_FREE && (state == CALL_FREE || call->state == state) &&
+			(service == NULL || call->service == *service) &&
 			!is_proven(find_circuit(call->database, call->call.workspace, call->call.uri)))
 			count++;
 	}
@@ -504,10 +571,13 @@ find_same(const KsKmsCall *wanted, const uint8 digest[KS_DIGEST_LEN])
 static Call *
 queue_call(const KsKmsCall *wanted, const uint8 digest[KS_DIGEST_LEN])
 {
+	const uint32 service = service_of(wanted->uri);
+
 	if (count_calls(MyDatabaseId, wanted->workspace, CALL_FREE) >= SLOTS_SHARE)
 		return NULL;
 	if (!is_proven(find_circuit(MyDatabaseId, wanted->workspace, wanted->uri)) &&
-		count_unproven(CALL_FREE) >= SLOTS_UNPROVEN)
+		(count_unproven(CALL_FREE, NULL) >= SLOTS_UNPROVEN ||
+		 count_unproven(CALL_FREE, &service) >= SLOTS_SERVICE_UNPROVEN))
 		return NULL;
 	for (int i = 0; i < SLOTS; i++)
 	{
@@ -519,6 +589,7 @@ queue_call(const KsKmsCall *wanted, const uint8 digest[KS_DIGEST_LEN])
 		call->number = ++shared->last_number;
 		call->database = MyDatabaseId;
 		memcpy(call->digest, digest, KS_DIGEST_LEN);
+		call->service = service;
 		call->call = *wanted;
 		call->call.slot = i;
 		call->attempts = 0;
@@ -894,40 +965,98 @@ ks_kms_set_runner(bool running)
 		before_shmem_exit(runner_ended, (Datum) 0);
 }
 
+/* What runs, while the next call is chosen. */
+typedef struct Load
+{
+	TimestampTz now;
+	int			running;
+	int			young;			/* of these, those that are not slow */
+	int			unproven;		/* of these */
+} Load;
+
+static Load
+look_at_load(void)
+{
+	Load		load = {.now = GetCurrentTimestamp()};
+
+	for (int i = 0; i < SLOTS; i++)
+	{
+		if (shared->calls[i].state != CALL_RUNNING)
+			continue;
+		load.running++;
+		if (!is_slow(&shared->calls[i], load.now))
+			load.young++;
+	}
+	load.unproven = count_unproven(CALL_RUNNING, NULL);
+	return load;
+}
+
+/* Whether a call for the same URI runs and is slow. */
+static bool
+is_in_doubt(const Call *queued, TimestampTz now)
+{
+	for (int i = 0; i < SLOTS; i++)
+	{
+		const Call *call = &shared->calls[i];
+
+		if (call->state == CALL_RUNNING && is_slow(call, now) && call->database == queued->database &&
+			memcmp(call->call.workspace, queued->call.workspace, KS_ID_LEN) == 0 &&
+			strcmp(call->call.uri, queued->call.uri) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* Whether a call that is queued may be executed now. */
 static bool
-is_due(const Call *call, TimestampTz now)
+is_due(const Call *call, const Load *load)
 {
 	const Circuit *circuit = find_circuit(call->database, call->call.workspace, call->call.uri);
 	int			running = count_calls(call->database, call->call.workspace, CALL_RUNNING);
 
-	if (call->not_before > now || running >= KS_KMS_SHARE ||
-		(!is_proven(circuit) && count_unproven(CALL_RUNNING) >= KS_KMS_UNPROVEN))
+	if (call->not_before > load->now || call->deadline <= load->now || running >= KS_KMS_SHARE ||
+		count_of_service(call->service, false, load->now) >= KS_KMS_SERVICE || is_in_doubt(call, load->now))
+		return false;
+	if (!is_proven(circuit) &&
+		(load->unproven >= KS_KMS_UNPROVEN || count_unproven(CALL_RUNNING, &call->service) >= KS_KMS_SERVICE_UNPROVEN))
 		return false;
 	/* Only one probes. */
 	return circuit == NULL || !is_open(circuit) || running == 0;
 }
 
+/* Whether a call has its turn before another. */
+static bool
+comes_before(const Call *a, const Call *b, TimestampTz now)
+{
+	int			difference = count_of_service(a->service, true, now) - count_of_service(b->service, true, now);
+
+	if (difference == 0)
+		difference = count_calls(a->database, a->call.workspace, CALL_RUNNING) -
+			count_calls(b->database, b->call.workspace, CALL_RUNNING);
+	return difference != 0 ? difference < 0 : a->number < b->number;
+}
+
 bool
 ks_kms_next_call(KsKmsCall *call)
 {
-	TimestampTz now = GetCurrentTimestamp();
 	Call	   *first = NULL;
+	Load		load;
 
 	lock_kms();
-	for (int i = 0; i < SLOTS; i++)
+	load = look_at_load();
+	for (int i = 0; i < SLOTS && load.running < KS_KMS_RUNS && load.young < KS_KMS_CALLS; i++)
 	{
 		Call	   *queued = &shared->calls[i];
 
-		if (queued->state == CALL_QUEUED && queued->deadline > now &&
-			(first == NULL || queued->number < first->number) && is_due(queued, now))
+		if (queued->state == CALL_QUEUED && (first == NULL || comes_before(queued, first, load.now)) &&
+			is_due(queued, &load))
 			first = queued;
 	}
 	if (first != NULL)
 	{
 		first->state = CALL_RUNNING;
 		first->attempts++;
-		first->asked_at = now;
+		first->asked_at = load.now;
 		*call = first->call;
 	}
 	unlock_kms();
@@ -947,6 +1076,8 @@ ks_kms_sweep(void)
 	{
 		Call	   *call = &shared->calls[i];
 
+		if (call->state == CALL_RUNNING && !is_slow(call, now))
+			next = Min(next, TimestampTzPlusMilliseconds(call->asked_at, KS_KMS_SLOW_MS));
 		if (call->state != CALL_QUEUED)
 			continue;
 		if (call->deadline <= now)

@@ -26,10 +26,15 @@
 
 #define KS_KMS_URI_MAX		512
 #define KS_KMS_BLOB_MAX		2048	/* bytes that a service may make of a key */
-#define KS_KMS_CALLS		8	/* that run at the same time */
+#define KS_KMS_CALLS		8	/* that run at the same time, and have not for
+								 * KS_KMS_SLOW_MS */
+#define KS_KMS_SERVICE		6	/* of these, those to one service */
+#define KS_KMS_SLOW_MS		1000
+#define KS_KMS_RUNS			32	/* that run at the same time at all */
 #define KS_KMS_SHARE		2	/* of these, those of one workspace */
-#define KS_KMS_UNPROVEN		4	/* of these, those for URIs that did not
+#define KS_KMS_UNPROVEN		8	/* of these, those for URIs that did not
 								 * succeed last */
+#define KS_KMS_SERVICE_UNPROVEN	4	/* of these, those to one service */
 #define KS_KMS_FAILURES		3	/* in a row open a circuit */
 #define KS_KMS_PROBLEM_MAX	128
 
@@ -39,8 +44,9 @@ extern void ks_kms_shmem_init(void *area, bool found);
 
 /*
  * Whether a text may be a key's URI: scheme://rest, at most KS_KMS_URI_MAX
- * printable ASCII characters, none of which means something to a shell.  The
- * scheme is [a-z][a-z0-9+.-]*.
+ * printable ASCII characters, none of which means something to a shell; no part
+ * between slashes begins with a dash, or is only dots.  The scheme is
+ * [a-z][a-z0-9+.-]*.
  */
 extern bool ks_kms_is_uri(const char *uri);
 

@@ -110,7 +110,7 @@ set_workspace_kms(FunctionCallInfo fcinfo, KsVerb *verb)
 	uri = text_to_cstring(ks_arg_get_text(fcinfo, 1, "key_uri"));
 	if (!ks_kms_is_uri(uri))
 		ks_error_invalid("key_uri", psprintf("scheme://name in at most %d letters, digits and characters of +.-_:/@=,%%",
-											 KS_KMS_URI_MAX), NULL);
+											 KS_KMS_URI_MAX), "No part between slashes begins with a dash or is only dots.");
 	enter_workspace(verb, workspace, &member);
 	ks_plan_check_feature(member.workspace, FEATURE);
 	ks_begin_change();

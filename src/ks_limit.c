@@ -942,6 +942,18 @@ ks_limit_look(KsLimitAsk *asks, int n, TimestampTz now)
 	end_call(&call);
 }
 
+/* Gives back by the number that the counter has, which may be another one than
+ * the ask's: policy lowers it. */
+static bool
+refund_slot(Slot *slot, const KsLimitAsk *ask, TimestampTz charged_at, TimestampTz now)
+{
+	KsWindow	window = ask->window;
+
+	window.n = slot->n;
+	return same_window(slot, &window) &&
+		ks_window_refund(&window, &slot->state, Max(now, slot->state.last), charged_at, ask->cost) > 0;
+}
+
 bool
 ks_limit_refund(const KsLimitAsk *asks, int n, TimestampTz charged_at, TimestampTz now)
 {
@@ -957,8 +969,7 @@ ks_limit_refund(const KsLimitAsk *asks, int n, TimestampTz charged_at, Timestamp
 
 		LWLockAcquire(&partition->lock, LW_EXCLUSIVE);
 		slot = find_slot(partition, hash, MyDatabaseId);
-		if (slot != NULL && same_window(slot, &ask->window) &&
-			ks_window_refund(&ask->window, &slot->state, Max(now, slot->state.last), charged_at, ask->cost) > 0)
+		if (slot != NULL && refund_slot(slot, ask, charged_at, now))
 		{
 			set_urgent(partition, slot);
 			slot->lifted = true;

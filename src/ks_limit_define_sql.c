@@ -22,6 +22,7 @@
 #include "ks_vault_args.h"
 
 #define UTC		"UTC"
+#define ACTION_EXPORT	"export_bundle"
 
 /* A definition as its options say it. */
 typedef struct Options
@@ -98,13 +99,24 @@ get_word(const JsonbValue *value, const char *parameter, const char *a, const ch
 	return word;
 }
 
+/* A verb that applies limits by itself (see ks_enforce.h). */
+static char *
+get_action(const JsonbValue *value)
+{
+	char	   *word = get_string(value, "options.enforce.action");
+
+	if (strcmp(word, "reveal") != 0 && strcmp(word, "rotate") != 0 && strcmp(word, ACTION_EXPORT) != 0)
+		ks_error_invalid("options.enforce.action", "reveal, rotate or " ACTION_EXPORT, NULL);
+	return word;
+}
+
 static void
 read_enforce(void *arg, const char *key, const JsonbValue *value)
 {
 	Options    *options = arg;
 
 	if (strcmp(key, "action") == 0)
-		options->action = get_word(value, "options.enforce.action", "reveal", "rotate");
+		options->action = get_action(value);
 	else if (strcmp(key, "provider") == 0)
 		options->provider = value->type == jbvNull ? NULL : get_string(value, "options.enforce.provider");
 	else
@@ -213,6 +225,8 @@ check_enforce(Options *options, const uint8 *workspace)
 		ks_error_invalid("options.refund", "false for a limit with enforce", NULL);
 	if (options->key_by == NULL)
 		options->key_by = "principal";
+	if (options->provider != NULL && strcmp(options->action, ACTION_EXPORT) == 0)
+		ks_error_invalid("options.enforce.provider", "left out with the action " ACTION_EXPORT, NULL);
 	if (options->provider != NULL && !ks_tenant_provider(workspace, options->provider, &provider))
 		ks_error_invalid("options.enforce.provider", "one of keystone.providers", NULL);
 }

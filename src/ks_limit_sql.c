@@ -30,6 +30,7 @@
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 
+#include "ks_enforce.h"
 #include "ks_error.h"
 #include "ks_limits.h"
 #include "ks_near.h"
@@ -57,6 +58,7 @@ typedef struct Target
 	const KsLimitDef *def;
 	const char *name;			/* as it is shown */
 	uint8		workspace[KS_ID_LEN];	/* for which; nil: none */
+	KsLimitShare share;			/* what policy leaves of it there */
 	KsMembership member;		/* when there is one */
 	uint8		hash[KS_LIMIT_HASH_LEN];	/* of the key */
 	int			n;				/* its asks */
@@ -184,17 +186,26 @@ find_target(KsVerb *verb, const text *name, const text *key, const text *workspa
 	hash_key(target, fallback, key);
 }
 
-/* The room that counters take is of the workspace for which they count. */
+/* The room that counters take is of the workspace for which they count; its
+ * policies lower them. */
 static void
 fill_asks(Target *target, int64 cost, TimestampTz now, KsLimitAsk *asks)
 {
 	target->asks = asks;
 	target->n = ks_limits_ask_hash(target->def, target->hash, cost, now, asks);
+	if (is_nil(target->workspace))
+		return;
+	for (int i = 0; i < target->n; i++)
+		memcpy(asks[i].workspace, target->workspace, KS_ID_LEN);
+	ks_limits_lower(&target->share, asks, target->n);
+}
+
+/* What is done for a workspace obeys its policies. */
+static void
+find_share(Target *target)
+{
 	if (!is_nil(target->workspace))
-	{
-		for (int i = 0; i < target->n; i++)
-			memcpy(asks[i].workspace, target->workspace, KS_ID_LEN);
-	}
+		ks_enforce_share(target->workspace, NULL, &target->share);
 }
 
 /* Counters of one principal: their room and sink are its own, too, so that it
@@ -277,6 +288,7 @@ describe(const Target *target, bool allowed, bool looked, TimestampTz now, Shown
 {
 	int			tightest = ks_limits_tightest(target->asks, target->n);
 	const KsLimitAsk *ask = &target->asks[tightest];
+	int			near_percent = ks_limits_near(&target->share, target->def->near_percent);
 
 	memset(result, 0, sizeof(*result));
 	result->retry_after = -1;
@@ -290,10 +302,10 @@ describe(const Target *target, bool allowed, bool looked, TimestampTz now, Shown
 			remaining = 0;
 		if (i == tightest)
 			result->remaining = Min(remaining, each->window.n);
-		result->near |= is_near(each, remaining, target->def->near_percent);
+		result->near |= is_near(each, remaining, near_percent);
 		if (!looked && target->def->name[0] != '\0')
-			ks_near_check(target->def->workspace, target->def->name, target->def->windows[i].name,
-						  target->def->near_percent, each, now);
+			ks_near_check(target->def->workspace, target->def->name, target->def->windows[i].name, near_percent, each,
+						  now);
 	}
 	result->allowed = allowed;
 	result->limit_name = target->name;
@@ -695,6 +707,7 @@ consume_named(FunctionCallInfo fcinfo, KsVerb *verb, uint32 profiles, int64 cost
 	find_target(verb, name, key, ks_arg_get_text_or_null(fcinfo, workspace), KS_PERM_VIEW, &target);
 	require_consumable(&target, cost);
 	require_visible(verb, &target, key);
+	find_share(&target);
 	fill_asks(&target, Max(cost, 1), now, asks);
 	ask_one(&verb->call, &target, cost, now, result);
 }
@@ -971,6 +984,7 @@ limit_consume_many(FunctionCallInfo fcinfo, KsVerb *verb)
 		find_target(verb, requests[i].name, requests[i].key, requests[i].workspace, KS_PERM_VIEW, &targets[i]);
 		require_consumable(&targets[i], requests[i].cost);
 		require_visible(verb, &targets[i], requests[i].key);
+		find_share(&targets[i]);
 		keep_definition(&targets[i]);
 		check_asks(n_asks, &targets[i]);
 		fill_asks(&targets[i], requests[i].cost, now, &asks[n_asks]);

@@ -589,6 +589,22 @@ ks_limits_ask(const KsLimitDef *def, const char *key, size_t key_len, int64 cost
 	return ks_limits_ask_hash(def, hash, cost, now, asks);
 }
 
+/* The algorithm stays as well: what it has counted would not survive another. */
+void
+ks_limits_lower(const KsLimitShare *share, KsLimitAsk *asks, int n)
+{
+	if (share->hard == 0)
+		return;
+	for (int i = 0; i < n; i++)
+		asks[i].window.n = Max(asks[i].window.n * share->hard / 100, 1);
+}
+
+int
+ks_limits_near(const KsLimitShare *share, int near_percent)
+{
+	return share->soft > 0 ? Min(share->soft, near_percent) : near_percent;
+}
+
 size_t
 ks_limits_subject_key(const KsLimitDef *def, const KsLimitSubject *subject, char key[KS_LIMITS_SUBJECT_MAX])
 {

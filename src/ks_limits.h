@@ -65,6 +65,13 @@ typedef struct KsLimitSubject
 	const char *provider;		/* may be NULL */
 } KsLimitSubject;
 
+/* What policy leaves of limits, in per cent; 0: nothing was said. */
+typedef struct KsLimitShare
+{
+	int32		soft;			/* of the hard one: from where on it is near */
+	int32		hard;			/* of the limit: so much may be used */
+} KsLimitShare;
+
 #define KS_LIMITS_SUBJECT_MAX	(3 * 37 + KS_PROVIDER_MAX + 1)
 
 /*
@@ -116,6 +123,15 @@ extern void ks_limits_key_hash(const KsLimitDef *def, const char *key, size_t ke
 							   uint8 hash[KS_LIMIT_HASH_LEN]);
 extern int	ks_limits_ask_hash(const KsLimitDef *def, const uint8 hash[KS_LIMIT_HASH_LEN], int64 cost,
 							   TimestampTz now, KsLimitAsk *asks);
+
+/*
+ * Lowers asks to their share, as if the limit had that number: rounded down,
+ * at least 1.  Counters stay what they are.
+ */
+extern void ks_limits_lower(const KsLimitShare *share, KsLimitAsk *asks, int n);
+
+/* From which per cent on a limit is near, which a share may make less. */
+extern int	ks_limits_near(const KsLimitShare *share, int near_percent);
 
 /* What a verb enforces was changed in the present transaction, which may still
  * be rolled back; and whether that is so. */

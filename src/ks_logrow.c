@@ -12,8 +12,10 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/stratnum.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
@@ -117,6 +119,7 @@ ks_scan_next(KsScan *scan, Datum *values, bool *nulls)
 	HeapTuple	tuple = scan->scan != NULL ?
 	systable_getnext_ordered(scan->scan, ForwardScanDirection) : NULL;
 
+	scan->tuple = tuple;
 	if (!HeapTupleIsValid(tuple))
 		return false;
 	heap_deform_tuple(tuple, RelationGetDescr(scan->rel), values, nulls);
@@ -145,7 +148,19 @@ ks_logrow_next(KsScan *scan, KsLogRow *row)
 	row->seq = row->nulls[KS_LOG_SEQ] ? 0 : DatumGetInt64(row->values[KS_LOG_SEQ]);
 	row->bytes = ks_scan_bytes(row->values, row->nulls, KS_LOG_ENTRY, -1, &row->len);
 	row->detail = ks_scan_bytes(row->values, row->nulls, KS_LOG_DETAIL, -1, &row->detail_len);
+	row->erasure = NULL;
+	row->erasure_len = 0;
 	return true;
+}
+
+bool
+ks_logrow_fetch(KsScan *scan, Snapshot snapshot, int64 seq, KsLogRow *row)
+{
+	ScanKeyData key;
+
+	ScanKeyInit(&key, KS_LOG_SEQ + 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(seq));
+	ks_scan_begin(scan, snapshot, &key, 1);
+	return ks_logrow_next(scan, row);
 }
 
 bool
@@ -206,18 +221,25 @@ equals_column_text(const KsLogRow *row, int column, const char *text, size_t len
 	return equals_text(text, len, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
 }
 
-static const char *
-find_detail(const KsLogRow *row, const char *key, size_t *len)
+const char *
+ks_logrow_find(const KsLogRow *row, const char *key, size_t *len)
 {
+	char		kept[KS_KEPT_KEY_MAX];
+
 	*len = 0;
-	return row->detail == NULL ? NULL : ks_detail_find(row->detail, row->detail_len, key, len);
+	if (row->detail != NULL)
+		return ks_detail_find(row->detail, row->detail_len, key, len);
+	if (row->erasure == NULL)
+		return NULL;
+	ks_erase_key(kept, key, row->seq);
+	return ks_detail_find(row->erasure, row->erasure_len, kept, len);
 }
 
 bool
 ks_logrow_says(const KsLogRow *row, const char *key, const char *value)
 {
 	size_t		len;
-	const char *found = find_detail(row, key, &len);
+	const char *found = ks_logrow_find(row, key, &len);
 
 	return found != NULL && equals_text(found, len, value, strlen(value));
 }
@@ -243,7 +265,7 @@ names_actor(const KsLogRow *row)
 
 	if (equals_uuid_text(row, KS_LOG_ACTOR, row->entry.actor, row->entry.actor_len))
 		return true;
-	role = find_detail(row, "session_user", &len);
+	role = ks_logrow_find(row, "session_user", &len);
 	return row->nulls[KS_LOG_ACTOR] && role != NULL &&
 		equals_text(role, len, row->entry.actor, row->entry.actor_len);
 }
@@ -273,10 +295,10 @@ ks_logrow_lookups(KsFinding *finding, const KsLogRow *row)
 		return ks_finding(finding, row->seq, "column object_id differs from the entry");
 	if (!names_actor(row))
 		return ks_finding(finding, row->seq, "column actor_id differs from the entry");
-	text = find_detail(row, "owner", &len);
+	text = ks_logrow_find(row, "owner", &len);
 	if (text == NULL ? !row->nulls[KS_LOG_OWNER] : !equals_uuid_text(row, KS_LOG_OWNER, text, len))
 		return ks_finding(finding, row->seq, "column owner differs from the detail");
-	text = is_of_table(entry->kind) ? find_detail(row, "table_id", &len) : NULL;
+	text = is_of_table(entry->kind) ? ks_logrow_find(row, "table_id", &len) : NULL;
 	if (text == NULL ? !row->nulls[KS_LOG_RELATION] : !equals_column_text(row, KS_LOG_RELATION, text, len))
 		return ks_finding(finding, row->seq, "column relation differs from the detail");
 	return true;
@@ -292,14 +314,18 @@ ks_logrow_detail(KsFinding *finding, const KsLogRow *row)
 
 	if (!row->entry.has_commitment)
 	{
-		if (row->detail != NULL || !row->nulls[KS_LOG_SALT])
+		if (row->detail != NULL || !row->nulls[KS_LOG_SALT] || !row->nulls[KS_LOG_ERASED_IN])
 			return ks_finding(finding, row->seq, "there is a detail to which the entry does not commit");
 		return true;
 	}
+	if (row->erasure != NULL)
+		return true;
 	if (row->detail == NULL)
 		return ks_finding(finding, row->seq, "the detail is missing");
 	if (salt == NULL)
 		return ks_finding(finding, row->seq, "the salt of the detail is missing");
+	if (!row->nulls[KS_LOG_ERASED_IN])
+		return ks_finding(finding, row->seq, "the detail is there, but marked as erased");
 	if (ks_detail_commitment(salt, row->detail, row->detail_len, commitment) != KS_CRYPTO_OK ||
 		memcmp(commitment, row->entry.commitment, KS_DIGEST_LEN) != 0)
 		return ks_finding(finding, row->seq, "the detail or its salt differs from what the entry commits to");
@@ -308,5 +334,103 @@ ks_logrow_detail(KsFinding *finding, const KsLogRow *row)
 		;
 	if (reader.broken)
 		return ks_finding(finding, row->seq, "the detail is not in the format");
+	return true;
+}
+
+/* Erased details. */
+
+void
+ks_erasures_begin(KsErasures *erasures, Snapshot snapshot)
+{
+	memset(erasures, 0, offsetof(KsErasures, detail));
+	erasures->snapshot = snapshot;
+}
+
+void
+ks_erasures_end(KsErasures *erasures)
+{
+	ks_scan_close(&erasures->scan);
+	erasures->opened = false;
+}
+
+/* Where entries are looked up; false when the table was altered. */
+static bool
+open_erasures(KsErasures *erasures)
+{
+	if (erasures->opened)
+		return true;
+	erasures->opened = ks_scan_open(&erasures->scan, "audit_entries", KS_LOG_COLUMN_NAMES);
+	if (!erasures->opened)
+		ks_scan_close(&erasures->scan);
+	return erasures->opened;
+}
+
+bool
+ks_erasures_is_one(const KsLogRow *row)
+{
+	return row->entry.kind == KS_ACTION_LOG_ERASE && row->entry.outcome == KS_OUTCOME_OK;
+}
+
+/* Looks up the entry that has erased something. */
+static void
+load_erasure(KsErasures *erasures, int64 seq)
+{
+	KsFinding	ignored = {.problem = NULL};
+	KsLogRow	row;
+
+	if (erasures->seq == seq)
+		return;
+	erasures->seq = seq;
+	erasures->found = ks_logrow_fetch(&erasures->scan, erasures->snapshot, seq, &row) &&
+		ks_logrow_decode(&ignored, &row) && ks_erasures_is_one(&row) &&
+		ks_logrow_detail(&ignored, &row) && row.detail != NULL;
+	if (erasures->found)
+	{
+		erasures->len = row.detail_len;
+		memcpy(erasures->detail, row.detail, row.detail_len);
+	}
+	ks_scan_end(&erasures->scan);
+}
+
+bool
+ks_erasures_find(KsErasures *erasures, KsFinding *finding, KsLogRow *row)
+{
+	int64		seq = row->nulls[KS_LOG_ERASED_IN] ? 0 : DatumGetInt64(row->values[KS_LOG_ERASED_IN]);
+
+	if (seq == 0)
+		return ks_finding(finding, row->seq, "the detail is missing");
+	if (!row->nulls[KS_LOG_SALT])
+		return ks_finding(finding, row->seq, "the detail was erased, and its salt was not");
+	if (seq <= row->seq || !ks_erase_may(row->entry.kind) || !open_erasures(erasures))
+		return ks_finding(finding, row->seq, "the detail is missing, and was not erased");
+	load_erasure(erasures, seq);
+	if (!erasures->found || !ks_erase_names(erasures->detail, erasures->len, row->seq))
+		return ks_finding(finding, row->seq, "the detail is missing: entry " INT64_FORMAT " has not erased it", seq);
+	row->erasure = erasures->detail;
+	row->erasure_len = erasures->len;
+	return true;
+}
+
+bool
+ks_erasures_judge(KsErasures *erasures, KsFinding *finding, const KsLogRow *row)
+{
+	KsSeqReader reader;
+	KsLogRow	erased;
+	int64		seq;
+	bool		gone = true;
+
+	if (!open_erasures(erasures))
+		return ks_finding(finding, row->seq, "table audit_entries was altered");
+	ks_erase_read(&reader, row->detail, row->detail_len);
+	while (gone && ks_erase_next(&reader, &seq))
+	{
+		/* One that is missing is found where it should be. */
+		gone = !ks_logrow_fetch(&erasures->scan, erasures->snapshot, seq, &erased) || erased.detail == NULL;
+		ks_scan_end(&erasures->scan);
+	}
+	if (!gone)
+		return ks_finding(finding, seq, "the detail is there again, which entry " INT64_FORMAT " has erased", row->seq);
+	if (reader.broken || row->detail == NULL)
+		return ks_finding(finding, row->seq, "the entry does not say whose details it has erased");
 	return true;
 }

@@ -45,7 +45,10 @@ typedef struct Set
 	int			n_rules;
 	KsIndexedRule *rules;		/* by level, policy and place */
 	KsPolicyIndex *index;
-	bool		has_settings;
+	int			n_setters;
+	const KsPolicyDoc **setters;	/* of docs, those that set something, and
+									 * are enforced */
+	uint32		set;			/* what they set: KS_SET_... */
 	const char *damaged;		/* id of a policy that is; NULL: none */
 } Set;
 
@@ -99,6 +102,17 @@ static bool cache_valid = false;
 static uint64 cache_generation = 0;
 static uint64 table_changes = 0;
 static Oid	policies_table = InvalidOid;
+
+/* What ks_policy_thresholds() found last for no credential; as long as the
+ * cache lasts. */
+static struct
+{
+	bool		known;
+	bool		sound;
+	uint8		workspace[KS_ID_LEN];
+	int32		soft;
+	int32		hard;
+}			last_thresholds;
 
 const char *
 ks_decision_name(KsDecisionKind kind)
@@ -204,6 +218,7 @@ start_cache(void)
 		ks_inval_register(relcache_changed);
 	}
 	sets = NULL;
+	last_thresholds.known = false;
 	dlist_init(&order_of_use);
 	MemoryContextReset(cache_context);
 	ctl.hcxt = cache_context;
@@ -262,6 +277,12 @@ read_stored(const KsStoredPolicy *stored)
 	return doc;
 }
 
+bool
+ks_policy_is_readable(const KsStoredPolicy *stored)
+{
+	return read_stored(stored) != NULL;
+}
+
 /* A document while a set is made. */
 typedef struct Loaded
 {
@@ -288,6 +309,15 @@ add_loaded(Loaded *loaded, int *n, KsPolicyDoc *doc, int32 version)
 	(*n)++;
 }
 
+static void
+note_settings(Set *set, const KsPolicyDoc *doc)
+{
+	if (doc->shadow || doc->settings.has == 0)
+		return;
+	set->setters[set->n_setters++] = doc;
+	set->set |= doc->settings.has;
+}
+
 /* Fills a set with documents, in the current memory context. */
 static void
 fill_set(Set *set, Loaded *loaded, int n)
@@ -296,11 +326,12 @@ fill_set(Set *set, Loaded *loaded, int n)
 		qsort(loaded, n, sizeof(Loaded), compare_loaded);
 	set->n_docs = n;
 	set->docs = palloc(Max(n, 1) * sizeof(KsPolicyDoc *));
+	set->setters = palloc(Max(n, 1) * sizeof(KsPolicyDoc *));
 	for (int i = 0; i < n; i++)
 	{
 		set->docs[i] = loaded[i].doc;
 		set->n_rules += loaded[i].doc->n_rules;
-		set->has_settings |= loaded[i].doc->settings.has != 0;
+		note_settings(set, loaded[i].doc);
 	}
 	set->rules = palloc_extended(Max(set->n_rules, 1) * sizeof(KsIndexedRule), MCXT_ALLOC_HUGE);
 	set->n_rules = 0;
@@ -547,12 +578,6 @@ find_unmatched(Evaluation *e, const KsIndexedRule *indexed, KsCedarFault *fault)
 	return rule->effect == KS_EFFECT_PERMIT ? "when" : NULL;
 }
 
-static bool
-is_blank(const char *text)
-{
-	return text == NULL || text[strspn(text, " \t\r\n")] == '\0';
-}
-
 /* A second factor that is proved for the future is none. */
 static bool
 has_mfa(const KsPolicyRequest *request, int64 max_age)
@@ -567,7 +592,7 @@ is_met(const Evaluation *e, const KsObligation *obligation)
 	switch (obligation->type)
 	{
 		case KS_OBLIGE_REASON:
-			return !is_blank(e->request->reason);
+			return e->request->reason != NULL && !ks_text_is_blank(e->request->reason);
 		case KS_OBLIGE_MFA:
 			return has_mfa(e->request, obligation->max_age);
 		case KS_OBLIGE_NOTIFY:
@@ -632,6 +657,8 @@ judge(void *arg, const KsIndexedRule *indexed)
 	Evaluation *e = arg;
 	Verdict		verdict = {.indexed = indexed};
 
+	/* How many rules there are nobody bounds. */
+	CHECK_FOR_INTERRUPTS();
 	verdict.clause = find_unmatched(e, indexed, &verdict.fault);
 	if (verdict.clause == NULL)
 		find_outcome(e, &verdict);
@@ -661,6 +688,80 @@ sets_approvals(const Set *set, const char *id)
 	return false;
 }
 
+/* A damaged policy stands for this rule: nobody can say what it asked for. */
+static KsFactor keeper = {.permission = "policy", .count = 1};
+static KsObligation repair_duty = {.type = KS_OBLIGE_APPROVAL, .n_factors = 1, .factors = &keeper};
+static const KsPolicyRule repair_rule = {
+	.id = "damaged", .effect = KS_EFFECT_OBLIGE, .n_obligations = 1, .obligations = &repair_duty,
+	.reason = "the policy is damaged"
+};
+
+/* Whether a workspace has another person who holds policy. */
+static bool
+has_other_keeper(const uint8 *workspace, const uint8 *principal)
+{
+	static KsPlan plan = {.sql =
+		"SELECT m.principal_id FROM keystone.members m JOIN keystone.principals p ON p.id = m.principal_id"
+		" WHERE m.workspace_id = $1 AND m.principal_id <> $2 AND m.removed_at IS NULL AND p.kind = 'user'"
+	};
+	KsArgs		args = {0};
+	KsSpi		spi;
+	uint64		rows;
+	uint8		(*others)[KS_ID_LEN];
+	bool		found = false;
+
+	ks_spi_begin(&spi);
+	ks_arg_uuid(&args, workspace);
+	ks_arg_uuid(&args, principal);
+	rows = ks_spi_read(&plan, &args);
+	others = MemoryContextAlloc(spi.caller, Max(rows, 1) * sizeof(*others));
+	for (uint64 i = 0; i < rows; i++)
+		(void) ks_col_uuid(i, 1, others[i]);
+	ks_spi_end(&spi);
+	for (uint64 i = 0; i < rows && !found; i++)
+		found = (ks_permissions_of(others[i], workspace) & KS_PERM_POLICY) != 0;
+	return found;
+}
+
+/* Whether it is known what a policy of the set says. */
+static bool
+is_known(const Set *set, const char *id)
+{
+	for (int i = 0; i < set->n_docs; i++)
+	{
+		if (strcmp(set->docs[i]->id, id) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Who puts or drops a damaged policy of a workspace needs another one who
+ * holds policy, if there is one.
+ */
+static void
+guard_damaged(Evaluation *e, const Set *set)
+{
+	Verdict		verdict = {.kind = KS_REQUIRE, .code = "obligation", .guard = true};
+	KsIndexedRule *indexed;
+	KsPolicyDoc *doc;
+	KsStoredPolicy stored;
+
+	if (set->damaged == NULL || memcmp(set->workspace, nil, KS_ID_LEN) == 0 || is_known(set, e->request->name) ||
+		!ks_policy_store_get(set->workspace, e->request->name, &stored) || stored.row.dropped ||
+		!has_other_keeper(set->workspace, e->request->call->actor.principal))
+		return;
+	doc = palloc0(sizeof(KsPolicyDoc));
+	doc->id = e->request->name;
+	doc->level = KS_LEVEL_WORKSPACE;
+	indexed = palloc0(sizeof(KsIndexedRule));
+	indexed->doc = doc;
+	indexed->rule = &repair_rule;
+	indexed->version = stored.row.version;
+	verdict.indexed = indexed;
+	keep_verdict(e, &verdict);
+}
+
 /*
  * Who changes a policy needs the approval that its rules ask for, whatever
  * they are about: nobody frees himself.  One that sets how many approve stands
@@ -674,6 +775,7 @@ guard_policies(Evaluation *e, const Set *set)
 
 	if (!is_of_policies(e->request->action) || e->request->name == NULL)
 		return;
+	guard_damaged(e, set);
 	all = sets_approvals(set, e->request->name);
 	for (int i = 0; i < set->n_rules; i++)
 	{
@@ -938,6 +1040,10 @@ join_verdicts(const Evaluation *e, bool shadow, int32 approvals, Joined *join)
 
 #define SETTINGS	5
 
+/* Places in setting_of(). */
+#define SOFT_LIMIT	1
+#define HARD_LIMIT	2
+
 static int64
 setting_of(const KsDocSettings *settings, int i)
 {
@@ -959,46 +1065,65 @@ counts(const KsPolicyDoc *doc, int i, int deepest)
 	return (doc->settings.has & bit) && ((int) doc->level == deepest || !(doc->delegates & bit));
 }
 
-/* What documents that are about a request set. */
+/* The deepest level on which a document that is about the request sets it; -1:
+ * none does. */
+static int
+deepest_level(const Evaluation *e, Set *const *of, int n, int i)
+{
+	int			deepest = -1;
+
+	for (int j = 0; j < n; j++)
+	{
+		for (int k = 0; k < of[j]->n_setters && (of[j]->set & (1U << i)); k++)
+		{
+			const KsPolicyDoc *doc = of[j]->setters[k];
+
+			if ((doc->settings.has & (1U << i)) && is_in_scope(e, doc))
+				deepest = Max(deepest, (int) doc->level);
+		}
+	}
+	return deepest;
+}
+
+/* What documents that are about a request make of one setting; 0: none says
+ * anything. */
+static int64
+join_setting(const Evaluation *e, Set *const *of, int n, int i)
+{
+	int			deepest = deepest_level(e, of, n, i);
+	int64		joined = 0;
+	bool		said = false;
+
+	if (deepest < 0)
+		return 0;
+	for (int j = 0; j < n; j++)
+	{
+		for (int k = 0; k < of[j]->n_setters; k++)
+		{
+			const KsPolicyDoc *doc = of[j]->setters[k];
+			int64		value = setting_of(&doc->settings, i);
+
+			if (!counts(doc, i, deepest) || !is_in_scope(e, doc))
+				continue;
+			if (said)
+				value = (1U << i) == KS_SET_APPROVALS ? Max(joined, value) : Min(joined, value);
+			joined = value;
+			said = true;
+		}
+	}
+	return joined;
+}
+
 static void
 join_settings(const Evaluation *e, Set *const *of, int n, KsPolicySettings *settings, int32 *approvals)
 {
-	int64		values[SETTINGS] = {0};
+	int64		values[SETTINGS];
 
 	for (int i = 0; i < SETTINGS; i++)
-	{
-		int			deepest = -1;
-		bool		said = false;
-
-		for (int pass = 0; pass < 2; pass++)
-		{
-			for (int j = 0; j < n; j++)
-			{
-				for (int k = 0; k < of[j]->n_docs && of[j]->has_settings; k++)
-				{
-					const KsPolicyDoc *doc = of[j]->docs[k];
-
-					if (doc->shadow || !(doc->settings.has & (1U << i)) || !is_in_scope(e, doc))
-						continue;
-					if (pass == 0)
-						deepest = Max(deepest, (int) doc->level);
-					else if (counts(doc, i, deepest))
-					{
-						int64		value = setting_of(&doc->settings, i);
-
-						if (!said)
-							values[i] = value;
-						else
-							values[i] = (1U << i) == KS_SET_APPROVALS ? Max(values[i], value) : Min(values[i], value);
-						said = true;
-					}
-				}
-			}
-		}
-	}
+		values[i] = join_setting(e, of, n, i);
 	settings->auto_redeploy = values[0] != 0;
-	settings->soft_limit = (int32) values[1];
-	settings->hard_limit = (int32) values[2];
+	settings->soft_limit = (int32) values[SOFT_LIMIT];
+	settings->hard_limit = (int32) values[HARD_LIMIT];
 	settings->max_secret_age = values[3];
 	*approvals = (int32) values[4];
 }
@@ -1377,6 +1502,51 @@ ks_policy_evaluate(const KsPolicyRequest *request, KsDecision *decision)
 	}
 	guard_policies(&e, of[n - 1]);
 	decide(&e, of, n, decision);
+}
+
+/* Fills in what was set of soft and hard limits; false when a policy is
+ * damaged. */
+static bool
+find_thresholds(const uint8 *workspace, const KsCredential *credential, int32 *soft, int32 *hard)
+{
+	const KsPolicyRequest request = {.credential = credential};
+	uint32		set = 0;
+	Evaluation	e;
+	Set		   *of[2];
+	int			n = find_sets(workspace, of);
+
+	*soft = *hard = 0;
+	for (int i = 0; i < n; i++)
+	{
+		if (of[i]->damaged != NULL)
+			return false;
+		set |= of[i]->set;
+	}
+	if (!(set & (KS_SET_SOFT_LIMIT | KS_SET_HARD_LIMIT)))
+		return true;
+	begin_evaluation(&e, &request);
+	*soft = (int32) join_setting(&e, of, n, SOFT_LIMIT);
+	*hard = (int32) join_setting(&e, of, n, HARD_LIMIT);
+	return true;
+}
+
+/* Without a credential it is asked for each time that somebody uses a limit. */
+bool
+ks_policy_thresholds(const uint8 workspace[KS_ID_LEN], const KsCredential *credential, int32 *soft, int32 *hard)
+{
+	refresh_cache();
+	if (credential != NULL)
+		return find_thresholds(workspace, credential, soft, hard);
+	if (!last_thresholds.known || memcmp(last_thresholds.workspace, workspace, KS_ID_LEN) != 0)
+	{
+		last_thresholds.known = false;
+		last_thresholds.sound = find_thresholds(workspace, NULL, &last_thresholds.soft, &last_thresholds.hard);
+		memcpy(last_thresholds.workspace, workspace, KS_ID_LEN);
+		last_thresholds.known = true;
+	}
+	*soft = last_thresholds.soft;
+	*hard = last_thresholds.hard;
+	return last_thresholds.sound;
 }
 
 

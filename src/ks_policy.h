@@ -20,6 +20,7 @@
 #include "ks_policy_doc.h"
 #include "ks_policy_index.h"
 #include "ks_policy_request.h"
+#include "ks_policy_store.h"
 
 /*
  * What decides, from all documents that match, in no order and without an end
@@ -70,7 +71,8 @@ typedef struct KsApprovalNeed
 typedef struct KsPolicySettings
 {
 	bool		auto_redeploy;	/* false unless all that say something allow */
-	int32		soft_limit;		/* per cent, 0: not said */
+	int32		soft_limit;		/* per cent, 0: not said; see
+								 * ks_policy_thresholds() */
 	int32		hard_limit;
 	int64		max_secret_age; /* microseconds, 0: not said */
 } KsPolicySettings;
@@ -105,6 +107,16 @@ extern void ks_policy_evaluate(const KsPolicyRequest *request, KsDecision *decis
  * permits.  The common case, and cheap. */
 extern bool ks_policy_is_silent(const uint8 workspace[KS_ID_LEN], const char *action);
 
+/*
+ * What is left of limits in a workspace, in per cent: the settings soft_limit
+ * and hard_limit of the documents that are about a credential; NULL: of those
+ * of levels workspace and system, which are about all that is done there.  0:
+ * none says anything.  False, and no thresholds, when a policy is damaged.
+ * Cheap.
+ */
+extern bool ks_policy_thresholds(const uint8 workspace[KS_ID_LEN], const KsCredential *credential,
+								 int32 *soft, int32 *hard);
+
 /* Differs from what it was when a policy has changed since, of which this
  * process has heard.  For who asked once, and goes on with the answer. */
 extern uint64 ks_policy_changes(void);
@@ -112,6 +124,9 @@ extern uint64 ks_policy_changes(void);
 /* Whether no policy at all is damaged there; *name (may be NULL) receives the
  * first that is. */
 extern bool ks_policy_is_sound(const uint8 workspace[KS_ID_LEN], const char **name);
+
+/* Whether a policy's row and document can be believed and read. */
+extern bool ks_policy_is_readable(const KsStoredPolicy *stored);
 
 /* The decision that denies for one reason that is no document's; both are
  * constant. */

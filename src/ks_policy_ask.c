@@ -58,6 +58,8 @@ ks_policy_ask_refuses(const KsPolicyAsk *ask)
 			"the role does not permit it";
 	if (credential != NULL && credential->personal && (member->permissions & KS_PERM_VIEW))
 		return NULL;
+	if (strcmp(ask->action->resource_type, "log") == 0)
+		return (ask->call.profiles & KS_PROFILE_ADMIN) ? NULL : "it takes the profile admin";
 	if (ask->action->permission != 0 ? (member->permissions & ask->action->permission) == 0 : !member->owner)
 		return "the role does not permit it";
 	if (credential != NULL && !ks_within_limits(member, credential->environment, credential->provider))

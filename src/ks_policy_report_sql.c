@@ -170,25 +170,31 @@ ks_fn_policy_who_can(PG_FUNCTION_ARGS)
 	uint8		(*ids)[KS_ID_LEN];
 	KsSetResult set;
 	KsPolicyAsk ask;
+	MemoryContext work;
 	int			n;
 
 	ks_policy_ask_args(fcinfo, &ask, NULL, true);
 	n = list_members(ask.member.workspace, &ids);
 	ks_set_begin(fcinfo, false, &set);
+
+	/* A decision has the reasons of all rules that match. */
+	work = AllocSetContextCreate(CurrentMemoryContext, "keystone who can", ALLOCSET_DEFAULT_SIZES);
 	for (int i = 0; i < n; i++)
 	{
-		KsDecision	decision;
-		Datum		value;
+		MemoryContext old = MemoryContextSwitchTo(work);
+		KsDecision	decision = {.kind = KS_DENY};
+		Datum		value = ks_uuid_datum(ids[i]);
 		bool		null = false;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!ks_policy_ask_about(&ask, ids[i]))
-			continue;
-		ks_policy_ask_decide(&ask, NULL, &decision);
-		value = ks_uuid_datum(ids[i]);
+		if (ks_policy_ask_about(&ask, ids[i]))
+			ks_policy_ask_decide(&ask, NULL, &decision);
 		if (decision.kind <= KS_REQUIRE)
 			ks_set_add(&set, &value, &null);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(work);
 	}
+	MemoryContextDelete(work);
 	return (Datum) 0;
 }
 
@@ -269,7 +275,10 @@ find_missing(const Facts *facts, const KsPolicyDoc *doc, const KsPolicyRule *rul
 	bool		found = !wants_credential;
 
 	for (int i = 0; i < facts->n_credentials && !found; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		found = is_about(doc, rule, &facts->credentials[i]);
+	}
 	if (!found)
 		return "matches nothing: there is no such credential in the workspace";
 	found = rule->roles.n == 0;
@@ -365,6 +374,7 @@ find_shadowing(const KsPolicyRules *rules, const KsIndexedRule *indexed)
 
 		for (int j = 0; j < n; j++)
 		{
+			CHECK_FOR_INTERRUPTS();
 			if (denies_all_of(&others[j], indexed))
 				return psprintf("shadowed: rule \"%s\" of policy \"%s\" denies all that it could match",
 								others[j].rule->id, others[j].doc->id);

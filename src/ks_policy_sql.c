@@ -149,11 +149,13 @@ add_digest(KsVerb *verb, const Jsonb *document)
 static void
 write_policy(KsVerb *verb, const KsPolicyRow *row)
 {
+	KsApprovalStandings before;
 	int			superseded;
 
+	ks_approval_note_standings(row->workspace, &before);
 	if (!ks_policy_store_put(row))
 		ks_error_conflict(row->version - 1, row->version);
-	superseded = ks_approval_supersede(row->workspace);
+	superseded = ks_approval_supersede(row->workspace, &before);
 	if (superseded > 0)
 		ks_detail_add(&verb->detail, "superseded", psprintf("%d", superseded));
 }
@@ -208,6 +210,14 @@ ask_policy(KsVerb *verb, const Owner *owner, const char *action, const char *id,
 		ks_error_invalid("approval", "NULL for a policy of the database", NULL);
 }
 
+/* Notes that a policy that nobody can read is replaced, or dropped. */
+static void
+note_damage(KsVerb *verb, const KsStoredPolicy *policy)
+{
+	if (!policy->row.dropped && !ks_policy_is_readable(policy))
+		ks_detail_add(&verb->detail, "damaged", "true");
+}
+
 static Datum
 policy_put(FunctionCallInfo fcinfo, KsVerb *verb)
 {
@@ -229,6 +239,8 @@ policy_put(FunctionCallInfo fcinfo, KsVerb *verb)
 	found = ks_policy_store_get(owner.workspace, doc->id, &before);
 	check_expected_policy(fcinfo, 2, &before, found);
 	check_room(owner.workspace, !found || before.row.dropped);
+	if (found)
+		note_damage(verb, &before);
 	ask_policy(verb, &owner, "policy_put", doc->id,
 			   make_parameters(document));
 
@@ -256,6 +268,30 @@ ks_fn_policy_put(PG_FUNCTION_ARGS)
 	return ks_verb_run(fcinfo, KS_ACTION_POLICY_PUT, policy_put);
 }
 
+/*
+ * The profile admin drops a workspace's damaged policy, whoever is a member:
+ * it denies everything there, and those who would have to agree may be gone.
+ * False when it is no such call.
+ */
+static bool
+repairs(KsVerb *verb, const text *workspace, const char *id, Owner *owner)
+{
+	KsStoredPolicy policy;
+	uint8		of[KS_ID_LEN];
+
+	if (workspace == NULL || !(verb->call.profiles & KS_PROFILE_ADMIN) || !ks_tenant_find_workspace(workspace, of))
+		return false;
+	ks_tenant_lock(of);
+	if (!ks_policy_store_get(of, id, &policy) || policy.row.dropped || ks_policy_is_readable(&policy))
+		return false;
+	if (verb->has_approval)
+		ks_error_invalid("approval", "NULL for the profile admin", NULL);
+	memset(owner, 0, sizeof(*owner));
+	memcpy(owner->workspace, of, KS_ID_LEN);
+	memcpy(verb->workspace, of, KS_ID_LEN);
+	return true;
+}
+
 /* One that was changed by hand can be dropped, too. */
 static Datum
 policy_drop(FunctionCallInfo fcinfo, KsVerb *verb)
@@ -263,14 +299,19 @@ policy_drop(FunctionCallInfo fcinfo, KsVerb *verb)
 	char	   *id = text_to_cstring(ks_arg_get_text(fcinfo, 1, "id"));
 	KsStoredPolicy policy;
 	Owner		owner;
+	bool		alone;
 
 	ks_verb_enter(verb, KS_PROFILE_CLIENT | KS_PROFILE_ADMIN);
 	ks_verb_extra(verb, fcinfo, 2);
 	ks_begin_change();
-	lock_owner(verb, ks_arg_get_text_or_null(fcinfo, 0), &owner);
+	alone = repairs(verb, ks_arg_get_text_or_null(fcinfo, 0), id, &owner);
+	if (!alone)
+		lock_owner(verb, ks_arg_get_text_or_null(fcinfo, 0), &owner);
 	if (!ks_policy_store_get(owner.workspace, id, &policy) || policy.row.dropped)
 		ks_error_not_found("There is no policy of that id.");
-	ask_policy(verb, &owner, "policy_drop", id, NULL);
+	note_damage(verb, &policy);
+	if (!alone)
+		ask_policy(verb, &owner, "policy_drop", id, NULL);
 	policy.row.version++;
 	policy.row.dropped = true;
 	sign_row(verb, &policy.row);

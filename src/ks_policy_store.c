@@ -7,7 +7,10 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "storage/lock.h"
+#include "storage/proc.h"
 
 #include "ks_policy_store.h"
 
@@ -107,11 +110,61 @@ add_version(const KsPolicyRow *row)
 	ks_spi_end(&spi);
 }
 
+/* The transaction in which policies were loosened here, and where in it. */
+static LocalTransactionId loosened_in = InvalidLocalTransactionId;
+static SubTransactionId loosened_by = InvalidSubTransactionId;
+
+/* What is rolled back has loosened nothing. */
+static void
+at_subtransaction_end(SubXactEvent event, SubTransactionId subxact, SubTransactionId parent, void *arg)
+{
+	(void) arg;
+	if (subxact != loosened_by || !ks_policy_store_loosened_here())
+		return;
+	if (event == SUBXACT_EVENT_COMMIT_SUB)
+		loosened_by = parent;
+	else if (event == SUBXACT_EVENT_ABORT_SUB)
+		loosened_in = InvalidLocalTransactionId;
+}
+
+/* Of several, the first: it is undone with all that follow, or stays. */
+static void
+note_loosened(void)
+{
+	static bool registered = false;
+
+	if (!registered)
+		RegisterSubXactCallback(at_subtransaction_end, NULL);
+	registered = true;
+	if (ks_policy_store_loosened_here())
+		return;
+	loosened_in = ks_local_transaction();
+	loosened_by = GetCurrentSubTransactionId();
+}
+
+/* A document that is new and sets nothing only tightens. */
+static bool
+can_loosen(const KsPolicyRow *row)
+{
+	JsonbValue	room;
+
+	return row->dropped || row->version > 1 ||
+		getKeyJsonValueFromContainer(unconstify(JsonbContainer *, &row->document->root), "settings", strlen("settings"), &room) != NULL;
+}
+
+bool
+ks_policy_store_loosened_here(void)
+{
+	return LocalTransactionIdIsValid(loosened_in) && loosened_in == ks_local_transaction();
+}
+
 bool
 ks_policy_store_put(const KsPolicyRow *row)
 {
 	if (!put_current(row))
 		return false;
+	if (can_loosen(row))
+		note_loosened();
 	add_version(row);
 	return true;
 }

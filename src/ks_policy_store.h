@@ -36,4 +36,11 @@ extern bool ks_policy_store_get(const uint8 workspace[KS_ID_LEN], const char *id
  */
 extern bool ks_policy_store_put(const KsPolicyRow *row);
 
+/*
+ * Whether this transaction has dropped or replaced a policy, or put one that
+ * sets something, which can loosen: whoever reveals then and rolls back would
+ * have evaded it, and the log would have no entry of the change.
+ */
+extern bool ks_policy_store_loosened_here(void);
+
 #endif							/* KS_POLICY_STORE_H */

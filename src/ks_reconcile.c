@@ -14,7 +14,9 @@
  * round had begun.
  *
  * Also the outbox counts: what has been committed and is not in the log yet
- * lies there.
+ * lies there.  It is read anew with each slice, so that what is known of its
+ * rows is known of that slice, and of the whole round only when the round has
+ * one snapshot.
  *
  *-------------------------------------------------------------------------
  */
@@ -35,6 +37,7 @@
 #include "utils/rel.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 #include "utils/uuid.h"
 
 #include "ks_action.h"
@@ -63,8 +66,10 @@ typedef struct RowState
 	RowKey		key;
 	uint8		digest[KS_ROW_BEFORE_LEN];	/* zeros: it is gone; in the
 											 * outbox's table only */
-	int64		seq;			/* of the entry; 0: in the outbox */
-	uint32		born;			/* round in which it came */
+	int64		seq;			/* of the entry; negated, the id of a row of
+								 * the outbox */
+	uint32		born;			/* round in which it came; in the outbox's
+								 * table 0 also when it only changed */
 	uint32		seen;			/* round in which its row was met last */
 	uint8		table;
 	char		status;
@@ -143,6 +148,7 @@ struct KsReconcile
 	int64		position;		/* seq of the last entry */
 	uint64		counter;		/* the workspace's, of that entry */
 	KsHash		leaf;			/* of that entry */
+	KsErasures	erasures;		/* while it is read */
 	bool		pruned;			/* its beginning is missing */
 	char	   *broken;			/* what is wrong with it, NULL: nothing */
 	int64		broken_at;		/* in this entry */
@@ -281,7 +287,7 @@ static void
 note_report(KsReconcile *r, const KsLogRow *row)
 {
 	size_t		len = 0;
-	const char *text = ks_detail_find(row->detail, row->detail_len, KS_RECONCILE_FOUND_KEY, &len);
+	const char *text = ks_logrow_find(row, KS_RECONCILE_FOUND_KEY, &len);
 	KsRowItem	item;
 	MarkKey		id;
 	Mark	   *mark;
@@ -465,14 +471,14 @@ check_place(KsReconcile *r, const KsLogRow *row)
 		tell_broken(r, row->seq, "it does not follow the one before");
 }
 
-/* What an entry says of rows. */
+/* What an entry says of rows, or said, if its detail was erased. */
 static void
 apply_detail(KsReconcile *r, const KsLogRow *row)
 {
 	KsFinding	finding = {.problem = NULL};
 	KsRowItem	items[ITEMS_MAX];
 	size_t		len = 0;
-	const char *text = ks_detail_find(row->detail, row->detail_len, KS_ROWS_KEY, &len);
+	const char *text = ks_logrow_find(row, KS_ROWS_KEY, &len);
 	int			n;
 
 	if (text == NULL && row->entry.kind != KS_ACTION_AUDIT_RECONCILE)
@@ -501,10 +507,10 @@ read_entry(KsReconcile *r, KsLogRow *row)
 		return;
 	}
 	check_place(r, row);
-	if (row->detail != NULL)
+	if (row->detail == NULL && row->entry.has_commitment && !ks_erasures_find(&r->erasures, &finding, row))
+		tell_broken(r, row->seq, finding.problem);
+	else
 		apply_detail(r, row);
-	else if (row->entry.has_commitment)
-		tell_broken(r, row->seq, "the detail is missing");
 	r->position = row->seq;
 	r->counter = row->entry.workspace_seq;
 	r->leaf = row->leaf;
@@ -556,6 +562,7 @@ follow_log(KsReconcile *r, Snapshot snapshot, int max)
 		return true;
 	}
 	begin_scan(r, &scan, snapshot, keys);
+	ks_erasures_begin(&r->erasures, snapshot);
 	while (n < max && ks_logrow_next(&scan, &row))
 	{
 		MemoryContext old = MemoryContextSwitchTo(r->row_context);
@@ -566,13 +573,36 @@ follow_log(KsReconcile *r, Snapshot snapshot, int max)
 		if (++n % INTERRUPT_EVERY == 0)
 			CHECK_FOR_INTERRUPTS();
 	}
+	ks_erasures_end(&r->erasures);
 	ks_scan_close(&scan);
 	return n < max;
 }
 
+/* What one change in the outbox says of a row. */
+static void
+apply_pending_item(KsReconcile *r, const KsRowItem *item, int64 id)
+{
+	RowKey		key;
+	RowState   *state;
+	bool		known;
+
+	memcpy(key.bytes, item->key, KS_ROW_KEY_LEN);
+	state = rows_insert(r->pending, key, &known);
+	if (!known)
+	{
+		state->born = rows_lookup(r->rows, key) == NULL ? r->round : 0;
+		state->seen = 0;
+	}
+	if (memcmp(item->before, nothing, KS_ROW_BEFORE_LEN) == 0)
+		state->born = r->round;
+	memcpy(state->digest, item->after, KS_ROW_BEFORE_LEN);
+	state->table = item->table;
+	state->seq = -id;
+}
+
 /* What an event of the outbox says, whose bytes these are. */
 static void
-apply_pending(KsReconcile *r, const uint8 *bytes, size_t len)
+apply_pending(KsReconcile *r, int64 id, const uint8 *bytes, size_t len)
 {
 	KsEvent		event;
 	KsRowItem	items[ITEMS_MAX];
@@ -586,17 +616,7 @@ apply_pending(KsReconcile *r, const uint8 *bytes, size_t len)
 	text = ks_detail_find(event.detail, event.detail_len, KS_ROWS_KEY, &text_len);
 	n = text != NULL ? ks_row_decode(text, text_len, items, ITEMS_MAX) : 0;
 	for (int i = 0; i < n; i++)
-	{
-		RowKey		key;
-		RowState   *state;
-		bool		known;
-
-		memcpy(key.bytes, items[i].key, KS_ROW_KEY_LEN);
-		state = rows_insert(r->pending, key, &known);
-		memcpy(state->digest, items[i].after, KS_ROW_BEFORE_LEN);
-		state->table = items[i].table;
-		state->seq = 0;
-	}
+		apply_pending_item(r, &items[i], id);
 }
 
 /* Returns false when there are more than so many rows. */
@@ -604,7 +624,7 @@ static bool
 read_outbox(KsReconcile *r, Snapshot snapshot, int max)
 {
 	static KsPlan plan = {.sql =
-		"SELECT body FROM keystone_private.audit_outbox ORDER BY id LIMIT $1"
+		"SELECT body, id FROM keystone_private.audit_outbox ORDER BY id LIMIT $1"
 	};
 	MemoryContext old;
 	KsArgs		args = {0};
@@ -625,9 +645,11 @@ read_outbox(KsReconcile *r, Snapshot snapshot, int max)
 		bool		isnull;
 		Datum		body = heap_getattr(row, 1, desc, &isnull);
 		bytea	   *bytes = isnull ? NULL : DatumGetByteaPP(body);
+		int64		id = 0;
 
+		(void) ks_col_bigint(i, 2, &id);
 		if (bytes != NULL)
-			apply_pending(r, (const uint8 *) VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
+			apply_pending(r, id, (const uint8 *) VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
 		MemoryContextReset(r->row_context);
 	}
 	MemoryContextSwitchTo(old);
@@ -743,6 +765,9 @@ append_value(StringInfo to, TupleDesc desc, HeapTuple row, int column)
 		case INT4OID:
 			appendStringInfo(to, "%d", DatumGetInt32(value));
 			break;
+		case TIMESTAMPTZOID:
+			appendStringInfoString(to, timestamptz_to_str(DatumGetTimestampTz(value)));
+			break;
 		default:
 			break;
 	}
@@ -811,15 +836,6 @@ digest_row(const KsReconcile *r, const KsRowTable *table, TupleDesc desc, HeapTu
 	CurrentResourceOwner = owner;
 }
 
-/* What the outbox says of a row, or else the log; NULL when it is nothing. */
-static const RowState *
-expected_of(const KsReconcile *r, RowKey key)
-{
-	const RowState *state = rows_lookup(r->pending, key);
-
-	return state != NULL ? state : rows_lookup(r->rows, key);
-}
-
 static const char *
 describe(const RowState *expected, const uint8 digest[KS_DIGEST_LEN])
 {
@@ -829,7 +845,7 @@ describe(const RowState *expected, const uint8 digest[KS_DIGEST_LEN])
 		return "no entry of the log says that the row is there";
 	if (memcmp(expected->digest, nothing, KS_ROW_BEFORE_LEN) == 0)
 		return "the row is there, and the log says that it is gone";
-	if (expected->seq == 0)
+	if (expected->seq < 0)
 		return "the row is not the one that the last change left";
 	return psprintf("the row is not the one that entry " INT64_FORMAT " left", expected->seq);
 }
@@ -841,6 +857,7 @@ compare_row(KsReconcile *r, const KsRowTable *table, TupleDesc desc, HeapTuple r
 	uint8		digest[KS_DIGEST_LEN];
 	RowKey		key;
 	RowState   *state;
+	RowState   *pending;
 	const RowState *expected;
 
 	ks_row_key(table, desc, row, key.bytes);
@@ -848,7 +865,10 @@ compare_row(KsReconcile *r, const KsRowTable *table, TupleDesc desc, HeapTuple r
 	state = rows_lookup(r->rows, key);
 	if (state != NULL)
 		state->seen = r->round;
-	expected = expected_of(r, key);
+	pending = rows_lookup(r->pending, key);
+	if (pending != NULL)
+		pending->seen = r->round;
+	expected = pending != NULL ? pending : state;
 	r->compared++;
 	if (expected == NULL && r->pruned)
 	{
@@ -892,26 +912,36 @@ compare_slice(KsReconcile *r, const KsRowTable *table, Snapshot snapshot)
 	return n < ROWS_OF_SLICE;
 }
 
-/* Workspace and object of an entry; zeros when it cannot be read. */
+/* Workspace and object of the entry or the row of the outbox that a state is
+ * of; zeros when it cannot be read. */
 static void
-read_ids(int64 seq, Snapshot snapshot, uint8 workspace[KS_ID_LEN], uint8 object[KS_ID_LEN])
+read_ids(const RowState *state, Snapshot snapshot, uint8 workspace[KS_ID_LEN], uint8 object[KS_ID_LEN])
 {
-	static KsPlan plan = {.sql = "SELECT entry FROM keystone_private.audit_entries WHERE seq = $1"};
+	static KsPlan logged = {.sql = "SELECT entry FROM keystone_private.audit_entries WHERE seq = $1"};
+	static KsPlan pending = {.sql = "SELECT body FROM keystone_private.audit_outbox WHERE id = $1"};
+	bool		is_logged = state->seq >= 0;
 	KsArgs		args = {0};
 	KsSpi		spi;
 	KsEntry		entry;
+	KsEvent		event;
 	size_t		len = 0;
-	uint8	   *bytes;
+	uint8	   *bytes = NULL;
 
 	memset(workspace, 0, KS_ID_LEN);
 	memset(object, 0, KS_ID_LEN);
 	ks_spi_begin(&spi);
-	ks_arg_bigint(&args, true, seq);
-	if (ks_spi_read_at(&plan, &args, snapshot) == 1 && (bytes = ks_col_bytes(&spi, 0, 1, &len)) != NULL &&
-		ks_entry_decode(bytes, len, &entry))
+	ks_arg_bigint(&args, true, is_logged ? state->seq : -state->seq);
+	if (ks_spi_read_at(is_logged ? &logged : &pending, &args, snapshot) == 1)
+		bytes = ks_col_bytes(&spi, 0, 1, &len);
+	if (bytes != NULL && is_logged && ks_entry_decode(bytes, len, &entry))
 	{
 		memcpy(workspace, entry.workspace, KS_ID_LEN);
 		memcpy(object, entry.object, KS_ID_LEN);
+	}
+	else if (bytes != NULL && !is_logged && ks_event_unpack(bytes, len, &event))
+	{
+		memcpy(workspace, event.workspace, KS_ID_LEN);
+		memcpy(object, event.object, KS_ID_LEN);
 	}
 	ks_spi_end(&spi);
 }
@@ -922,34 +952,59 @@ tell_missing(KsReconcile *r, const RowState *state, Snapshot snapshot, bool name
 	KsDiscrepancy discrepancy = {.kind = KS_ROW_DIFFERS, .table = state->table};
 	uint8		workspace[KS_ID_LEN] = {0};
 	uint8		object[KS_ID_LEN] = {0};
+	const char *name;
 
 	if (named)
-		read_ids(state->seq, snapshot, workspace, object);
+		read_ids(state, snapshot, workspace, object);
 	memcpy(discrepancy.key, state->key.bytes, KS_ROW_KEY_LEN);
-	discrepancy.problem = psprintf("%s: the row that entry " INT64_FORMAT " left is missing",
-								   fill_from_entry(&discrepancy, workspace, object), state->seq);
+	name = fill_from_entry(&discrepancy, workspace, object);
+	discrepancy.problem = state->seq < 0 ? psprintf("%s: the row that the last change left is missing", name) :
+		psprintf("%s: the row that entry " INT64_FORMAT " left is missing", name, state->seq);
 	tell(r, &discrepancy);
 }
 
-/* Rows that the log has and that the round has not met. */
+/* Whether a state is of a row that the round should have met, and has not. */
+static bool
+is_missing(const KsReconcile *r, const RowState *state)
+{
+	return state->seen != r->round && state->born != r->round &&
+		memcmp(state->digest, nothing, KS_ROW_BEFORE_LEN) != 0 && is_covered(r, ks_row_table_of(state->table));
+}
+
+/*
+ * Those of one table: the log's without what the outbox knows better, or the
+ * outbox's.  A row of which both speak was met, and came, when either says so.
+ */
+static void
+find_missing_of(KsReconcile *r, Snapshot snapshot, rows_hash * table, int *n)
+{
+	rows_hash  *other = table == r->rows ? r->pending : r->rows;
+	rows_iterator iterator;
+	RowState   *state;
+
+	rows_start_iterate(table, &iterator);
+	while ((state = rows_iterate(table, &iterator)) != NULL)
+	{
+		const RowState *also = rows_lookup(other, state->key);
+
+		if (!is_missing(r, state) ||
+			(also != NULL && (table == r->rows || !is_missing(r, also))))
+			continue;
+		tell_missing(r, state, snapshot, r->of_workspace || *n < MISSING_NAMED);
+		if (++*n % INTERRUPT_EVERY == 0)
+			CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/* Rows that the log or the outbox has and that the round has not met. */
 static void
 find_missing(KsReconcile *r, Snapshot snapshot)
 {
-	rows_iterator iterator;
-	RowState   *state;
 	MemoryContext old = MemoryContextSwitchTo(r->row_context);
 	int			n = 0;
 
-	rows_start_iterate(r->rows, &iterator);
-	while ((state = rows_iterate(r->rows, &iterator)) != NULL)
-	{
-		if (state->seen == r->round || state->born == r->round || !is_covered(r, ks_row_table_of(state->table)) ||
-			rows_lookup(r->pending, state->key) != NULL)
-			continue;
-		tell_missing(r, state, snapshot, r->of_workspace || n < MISSING_NAMED);
-		if (++n % INTERRUPT_EVERY == 0)
-			CHECK_FOR_INTERRUPTS();
-	}
+	find_missing_of(r, snapshot, r->rows, &n);
+	find_missing_of(r, snapshot, r->pending, &n);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(r->row_context);
 }

@@ -91,9 +91,7 @@ extern int64 ks_reconcile_uncovered(const KsReconcile *reconcile);
 /* Seq of the last entry that was read. */
 extern int64 ks_reconcile_position(const KsReconcile *reconcile);
 
-/* Key and value of the detail of an entry audit.reconcile by which its
- * discrepancy is known again. */
-#define KS_RECONCILE_FOUND_KEY	"found"
+/* The value of KS_RECONCILE_FOUND_KEY. */
 extern char *ks_reconcile_mark(const KsDiscrepancy *discrepancy);
 
 #endif							/* KS_RECONCILE_H */

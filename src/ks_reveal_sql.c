@@ -20,6 +20,7 @@
 #include "ks_dotenv.h"
 #include "ks_error.h"
 #include "ks_gate.h"
+#include "ks_keys.h"
 #include "ks_latency.h"
 #include "ks_mem.h"
 #include "ks_text.h"
@@ -660,7 +661,25 @@ add_verified(KsSetResult *set, const KsCursor *at)
 	ks_set_add(set, values, nulls);
 }
 
-/* All versions of a workspace, or of all when it is NULL. */
+/* A key that does not unwrap may have encrypted nothing yet. */
+static void
+add_damaged_keys(KsSetResult *set, const uint8 *workspace)
+{
+	KsDamagedKey *keys;
+	int			n = ks_keys_damaged(workspace, &keys);
+
+	for (int i = 0; i < n; i++)
+	{
+		Datum		values[4] = {0};
+		bool		nulls[4] = {true, true, false, false};
+
+		values[2] = BoolGetDatum(false);
+		values[3] = CStringGetTextDatum(ks_keys_damage_text(&keys[i]));
+		ks_set_add(set, values, nulls);
+	}
+}
+
+/* All keys and versions of a workspace, or of all when it is NULL. */
 static void
 verify_workspace(KsSetResult *set, const uint8 *workspace)
 {
@@ -670,6 +689,7 @@ verify_workspace(KsSetResult *set, const uint8 *workspace)
 	KsCursor	batch[VERIFY_BATCH];
 	int			n;
 
+	add_damaged_keys(set, workspace);
 	while ((n = ks_store_next(workspace, &after, VERIFY_BATCH, batch)) > 0)
 	{
 		MemoryContext old = MemoryContextSwitchTo(work);

@@ -61,6 +61,7 @@ static const KsRowTable tables[] = {
 	{21, "keystone", "approval_requests", {"workspace_id", "id"}, "workspace_id", NULL, NULL},
 	{22, "keystone", "approval_votes", {"workspace_id", "request_id", "voter"}, "workspace_id", NULL, NULL},
 	{23, "keystone_private", "previews", {"workspace_id", "credential_id", "id"}, "workspace_id", "credential_id", NULL},
+	{24, "keystone_private", "provider_prices", {"provider", "valid_from"}, NULL, NULL, NULL},
 };
 
 const KsRowTable *

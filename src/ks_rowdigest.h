@@ -37,6 +37,10 @@
 
 #define KS_ROWS_KEY			"rows"	/* of an entry's detail */
 
+/* Key and value of the detail of an entry audit.reconcile by which its
+ * discrepancy is known again. */
+#define KS_RECONCILE_FOUND_KEY	"found"
+
 /* A table whose rows the log remembers.  Codes are never used again. */
 typedef struct KsRowTable
 {

@@ -49,7 +49,7 @@ StaticAssertDecl(KS_COMMAND_INPUT_MAX <= KS_COMMAND_STDIN_MAX,
 				 "a checkpoint fits into a pipe");
 StaticAssertDecl(KS_KMS_BLOB_MAX <= KS_COMMAND_STDIN_MAX,
 				 "a wrapped key fits into a pipe");
-StaticAssertDecl(KS_KMS_CALLS + 1 <= KS_COMMANDS_MAX, "all may run at once");
+StaticAssertDecl(KS_KMS_RUNS + 1 <= KS_COMMANDS_MAX, "all may run at once");
 
 /* A call of keystone.kms_command. */
 typedef struct KmsRun
@@ -62,7 +62,7 @@ typedef struct KmsRun
 
 static KsCommand anchor = KS_COMMAND_NONE;
 static KsAnchorRequest request; /* of the command that runs */
-static KmsRun kms_runs[KS_KMS_CALLS];
+static KmsRun kms_runs[KS_KMS_RUNS];
 
 
 /*-------------------------------------------------------------------------
@@ -126,7 +126,7 @@ run_anchor(void)
 static void
 init_kms_runs(void)
 {
-	for (int i = 0; i < KS_KMS_CALLS; i++)
+	for (int i = 0; i < KS_KMS_RUNS; i++)
 	{
 		KmsRun	   *run = &kms_runs[i];
 
@@ -210,9 +210,9 @@ start_kms(KmsRun *run)
 static TimestampTz
 run_kms(void)
 {
-	for (int i = 0; i < KS_KMS_CALLS; i++)
+	for (int i = 0; i < KS_KMS_RUNS; i++)
 		watch_kms(&kms_runs[i]);
-	for (int i = 0; i < KS_KMS_CALLS; i++)
+	for (int i = 0; i < KS_KMS_RUNS; i++)
 	{
 		if (kms_runs[i].command.pid != 0 || ks_kms_command[0] == '\0')
 			continue;

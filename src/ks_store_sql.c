@@ -86,7 +86,7 @@ fill_defaults(StoreRequest *request, const KsProvider *provider)
 	if (ks_random_uuid(row->id) != KS_CRYPTO_OK)
 		ks_error_crypto("draw random bytes");
 	if (row->kind == NULL)
-		row->kind = pstrdup(provider != NULL ? provider->default_kind : "api_key");
+		row->kind = pstrdup(provider != NULL ? provider->default_kind : KS_DEFAULT_KIND);
 	if (!request->has_tags)
 		row->tags = ks_empty_text_array();
 	if (!request->has_metadata)

@@ -32,6 +32,10 @@ extern char *ks_text_free(const char *parameter, const text *value, int max);
 /* Whether there is white space in it, of any script. */
 extern bool ks_text_has_space(const char *word);
 
+/* Whether there is nothing to see in it: white space, of any script, and
+ * control, format and ignorable characters only. */
+extern bool ks_text_is_blank(const char *word);
+
 /* Lower-case letters, digits, single hyphens between; not shaped like a uuid. */
 extern bool ks_text_is_slug(const char *word);
 

@@ -10,8 +10,10 @@
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/datetime.h"
 
 #include "ks_error.h"
 #include "ks_guc.h"
@@ -138,6 +140,17 @@ ks_check_expected(const KsCredential *credential, bool given, int32 expected)
 		ks_error_invalid("expected_version", "0 or greater", NULL);
 	if (given && expected != credential->current_version)
 		ks_error_conflict(expected, credential->current_version);
+}
+
+char *
+ks_interval_text(const Interval *interval)
+{
+	char		text[MAXDATELEN + 1];
+	struct pg_itm itm;
+
+	interval2itm(*interval, &itm);
+	EncodeInterval(&itm, INTSTYLE_ISO_8601, text);
+	return pstrdup(text);
 }
 
 Datum

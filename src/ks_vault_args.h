@@ -61,6 +61,12 @@ extern void ks_check_expected(const KsCredential *credential, bool given, int32 
 extern void ks_check_tags(Datum tags);
 extern void ks_check_metadata(const Jsonb *metadata);
 
+/* The kind of a credential when nobody says one, nor its provider. */
+#define KS_DEFAULT_KIND		"api_key"
+
+/* An interval in ISO 8601, whatever the session's style is; palloc'd. */
+extern char *ks_interval_text(const Interval *interval);
+
 extern Datum ks_empty_text_array(void);
 extern Jsonb *ks_empty_object(void);
 

@@ -15,7 +15,6 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/datetime.h"
 #include "utils/timestamp.h"
 
 #include "ks_enforce.h"
@@ -457,18 +456,6 @@ ks_fn_mark_verified(PG_FUNCTION_ARGS)
 
 /* Deleting and destroying */
 
-/* An interval in ISO 8601, whatever the session's style is. */
-static char *
-interval_text(const Interval *interval)
-{
-	char		text[MAXDATELEN + 1];
-	struct pg_itm itm;
-
-	interval2itm(*interval, &itm);
-	EncodeInterval(&itm, INTSTYLE_ISO_8601, text);
-	return pstrdup(text);
-}
-
 static Datum
 delete_credential(FunctionCallInfo fcinfo, KsVerb *verb)
 {
@@ -488,7 +475,7 @@ delete_credential(FunctionCallInfo fcinfo, KsVerb *verb)
 	ks_begin_change();
 	ks_lock_live_credential(verb, ks_arg_get_uuid(fcinfo, 0, "credential"), KS_ACCESS_STOP, &credential);
 	ask_policy(verb, "delete_credential", &credential,
-			   ks_gate_text_parameter(NULL, "recovery", interval_text(PG_GETARG_INTERVAL_P(1))));
+			   ks_gate_text_parameter(NULL, "recovery", ks_interval_text(PG_GETARG_INTERVAL_P(1))));
 	ks_change_begin(verb);
 	ks_store_delete(&credential, destroy_after);
 	ks_change_end(verb, &credential, credential.current_version);

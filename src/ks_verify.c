@@ -70,6 +70,7 @@ typedef struct Verifier
 	KsFinding	finding;
 	KsTreeCheck tree;
 	KsScan		entries;
+	KsErasures	erasures;
 	int64		from;
 	int64		to;
 	int			current;		/* index of the epoch, -1 before the first */
@@ -350,6 +351,15 @@ check_chain(Verifier *v, KsLogRow *row)
 	return true;
 }
 
+/* The detail is the one to which the entry commits, or was erased. */
+static bool
+check_detail(Verifier *v, KsLogRow *row)
+{
+	if (row->detail == NULL && row->entry.has_commitment && !ks_erasures_find(&v->erasures, &v->finding, row))
+		return false;
+	return ks_logrow_detail(&v->finding, row);
+}
+
 static bool
 check_row(Verifier *v, KsLogRow *row)
 {
@@ -357,10 +367,12 @@ check_row(Verifier *v, KsLogRow *row)
 		return row->seq > v->next ?
 			ks_finding(&v->finding, v->next, "the entry is missing") :
 			ks_finding(&v->finding, row->seq, "the entry is there twice");
-	if (!ks_logrow_decode(&v->finding, row) || !ks_logrow_detail(&v->finding, row) ||
+	if (!ks_logrow_decode(&v->finding, row) || !check_detail(v, row) ||
 		!check_place(v, row) || !check_chain(v, row) || !ks_logrow_lookups(&v->finding, row) || !check_counters(v, row))
 		return false;
 	if (row->entry.kind == KS_ACTION_LOG_KEY && !check_key(v, row))
+		return false;
+	if (ks_erasures_is_one(row) && !ks_erasures_judge(&v->erasures, &v->finding, row))
 		return false;
 	v->leaf = row->leaf;
 	v->time = row->entry.time;
@@ -551,7 +563,9 @@ ks_verify(int64 from, int64 to, KsVerification *result)
 	v->workspaces = ids_create(work, 256, NULL);
 	v->objects = ids_create(work, 256, NULL);
 
+	ks_erasures_begin(&v->erasures, v->tree.snapshot);
 	(void) run(v, &before, appending);
+	ks_erasures_end(&v->erasures);
 	ks_treecheck_close(&v->tree);
 	ks_scan_close(&v->entries);
 	ks_spi_drop_snapshot(v->tree.snapshot);

@@ -1,7 +1,8 @@
 -- part: once
 -- The catalogue comes with the extension and may change with each version;
--- what administrators define or change lies in a table of its own, so that a
--- dump holds theirs and only theirs.
+-- what administrators define or change lies in a table of its own, with the
+-- same columns first, so that a dump holds theirs and only theirs.  (LIKE would
+-- give its constraints names that pg_upgrade does not keep.)
 
 CREATE TABLE keystone_private.provider_catalogue (
 	name			text NOT NULL,
@@ -18,7 +19,14 @@ CREATE TABLE keystone_private.provider_catalogue (
 COMMENT ON TABLE keystone_private.provider_catalogue IS 'Providers that come with this version of the extension; not dumped';
 
 CREATE TABLE keystone_private.provider_definitions (
-	LIKE keystone_private.provider_catalogue INCLUDING DEFAULTS,
+	name			text NOT NULL,
+	category		text NOT NULL,
+	label			text NOT NULL,
+	default_kind	text NOT NULL,
+	value_pattern	text,
+	limits			text,
+	cost_micros		bigint,
+	enabled			boolean NOT NULL DEFAULT true,
 	updated_at		timestamptz NOT NULL DEFAULT now(),
 	updated_by		name NOT NULL,
 	CONSTRAINT provider_definitions_pkey PRIMARY KEY (name),

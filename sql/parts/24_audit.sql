@@ -1,7 +1,8 @@
 -- part: once
 -- The audit log.  Only the appender, a background process, writes the tables
 -- of the log, and not by SQL; guards refuse every statement.  No foreign keys:
--- the appender must not wait for a row that a caller holds.
+-- the appender must not wait for a row that a caller holds.  Rows become dead
+-- only when their details are erased: those are vacuumed away at once.
 
 CREATE TABLE keystone_private.instance (
 	only_row		boolean NOT NULL DEFAULT true,
@@ -59,8 +60,9 @@ CREATE TABLE keystone_private.audit_entries (
 	entry			bytea NOT NULL,
 	salt			bytea,
 	detail			bytea,
+	erased_in		bigint,
 	CONSTRAINT audit_entries_pkey PRIMARY KEY (seq)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 0);
 CREATE INDEX audit_entries_workspace_id_idx ON keystone_private.audit_entries (workspace_id, seq);
 CREATE INDEX audit_entries_object_id_idx ON keystone_private.audit_entries (object_id, seq);
 CREATE INDEX audit_entries_actor_id_idx ON keystone_private.audit_entries (actor_id, seq);
@@ -82,6 +84,7 @@ COMMENT ON COLUMN keystone_private.audit_entries.relation IS 'the audited table 
 COMMENT ON COLUMN keystone_private.audit_entries.entry IS 'the entry: canonical bytes, the sole truth';
 COMMENT ON COLUMN keystone_private.audit_entries.salt IS 'salt of the commitment to the detail; NULL once erased';
 COMMENT ON COLUMN keystone_private.audit_entries.detail IS 'the detail: what may have to be erased; NULL when there is none or it was erased';
+COMMENT ON COLUMN keystone_private.audit_entries.erased_in IS 'seq of the entry log.erase that has erased the detail; NULL while it is there';
 
 CREATE TABLE keystone_private.audit_tiles (
 	epoch			int NOT NULL,

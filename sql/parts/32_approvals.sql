@@ -40,6 +40,7 @@ CREATE TABLE keystone.approval_requests (
 );
 CREATE INDEX approval_requests_id_idx ON keystone.approval_requests (id);
 CREATE INDEX approval_requests_open_idx ON keystone.approval_requests (id) WHERE state IN ('pending', 'approved');
+CREATE INDEX approval_requests_requester_idx ON keystone.approval_requests (workspace_id, requester) WHERE state IN ('pending', 'approved');
 CREATE INDEX approval_requests_break_glass_idx ON keystone.approval_requests (created_at) WHERE break_glass AND reviewed_at IS NULL;
 COMMENT ON TABLE keystone.approval_requests IS 'Requests for approval, each bound to one exact call';
 COMMENT ON COLUMN keystone.approval_requests.workspace_id IS 'the workspace';

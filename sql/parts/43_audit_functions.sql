@@ -1,5 +1,6 @@
 -- part: replay
--- Reading the audit log.  Each function checks for itself who calls it.
+-- Reading the audit log, and erasing details of it.  Each function checks for
+-- itself who calls it.
 
 CREATE OR REPLACE FUNCTION keystone_private.audit_decode(entry bytea, detail bytea,
 	OUT at timestamptz, OUT workspace_id uuid, OUT actor text, OUT on_behalf_of text, OUT db_role text, OUT action text,
@@ -32,6 +33,11 @@ CREATE OR REPLACE FUNCTION keystone.audit_verify(from_seq bigint DEFAULT NULL, t
 	OUT ok boolean, OUT checked bigint, OUT first_bad bigint, OUT problem text, OUT verdict text) RETURNS record
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ks_fn_audit_verify';
 COMMENT ON FUNCTION keystone.audit_verify(bigint, bigint) IS 'Verifies the audit log against itself: verdict self-consistent, broken or empty, and the first entry that is wrong; auditor or admin profile, or audit in a workspace';
+
+CREATE OR REPLACE FUNCTION keystone.audit_erase(seqs bigint[], basis text,
+	approval uuid DEFAULT NULL, reason text DEFAULT NULL, context jsonb DEFAULT '{}') RETURNS bigint
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ks_fn_audit_erase';
+COMMENT ON FUNCTION keystone.audit_erase(bigint[], text, uuid, text, jsonb) IS 'Removes details of entries of the audit log for good, and returns of how many; the entries stay; admin profile';
 
 CREATE OR REPLACE FUNCTION keystone.audit_checkpoint() RETURNS keystone."text/plain"
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ks_fn_audit_checkpoint';

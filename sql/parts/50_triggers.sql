@@ -25,7 +25,7 @@ BEGIN
 		'keystone_private.profile_grants', 'keystone_private.api_keys', 'keystone_private.api_key_secrets', 'keystone.invitations',
 		'keystone.credential_shares', 'keystone_private.limits', 'keystone.budgets', 'keystone_private.policies',
 		'keystone.approval_requests', 'keystone.approval_votes', 'keystone_private.previews',
-		'keystone_private.provider_definitions', 'keystone.provider_configs',
+		'keystone_private.provider_definitions', 'keystone_private.provider_prices', 'keystone.provider_configs',
 		'keystone_private.workspace_keys', 'keystone_private.system_keys', 'keystone_private.root_keys'] LOOP
 		EXECUTE format('CREATE OR REPLACE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION keystone_private.audit_row()', t);
 		EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER audit', t);

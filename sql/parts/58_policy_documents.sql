@@ -51,8 +51,14 @@ SELECT $json$
 			"additionalProperties": false,
 			"properties": {
 				"auto_redeploy": {"type": "boolean"},
-				"soft_limit": {"type": "integer", "minimum": 1, "maximum": 100},
-				"hard_limit": {"type": "integer", "minimum": 1, "maximum": 100},
+				"soft_limit": {
+					"description": "Per cent of what hard_limit leaves: from there on a limit is near its end",
+					"type": "integer", "minimum": 1, "maximum": 100
+				},
+				"hard_limit": {
+					"description": "Per cent of each limit that may be used",
+					"type": "integer", "minimum": 1, "maximum": 100
+				},
 				"max_secret_age": {"$ref": "#/$defs/duration"},
 				"approvals": {"type": "integer", "minimum": 1, "maximum": 10}
 			}

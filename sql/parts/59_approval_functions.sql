@@ -4,15 +4,15 @@ CREATE OR REPLACE FUNCTION keystone.request_approval(workspace text, action text
 COMMENT ON FUNCTION keystone.request_approval(text, text, jsonb, jsonb, text) IS
 	'Asks for approval of one exact call, whose other arguments are the parameters, never a value; DETAIL and HINT of PT428 have them ready; who must approve is frozen now; 42501 when the call would be denied all the same, 22023 when it needs no approval, PT428 when nobody could approve it';
 
-CREATE OR REPLACE FUNCTION keystone.approve(request uuid, comment text DEFAULT NULL) RETURNS text
+CREATE OR REPLACE FUNCTION keystone.approve(request uuid, comment text DEFAULT NULL, request_hash bytea DEFAULT NULL) RETURNS text
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ks_fn_approve';
-COMMENT ON FUNCTION keystone.approve(uuid, text) IS
-	'Votes for a request; the state after: pending, approved, or what it was when it is over; people who are entitled since before it was made, never who made it; once more is the same; 42501, PT404';
+COMMENT ON FUNCTION keystone.approve(uuid, text, bytea) IS
+	'Votes for a request; the state after: pending, approved, or what it was when it is over; people who are entitled since before it was made, never who made it; once more is the same; with request_hash only while the request is the one that was shown; 42501, PT404, PT409';
 
-CREATE OR REPLACE FUNCTION keystone.reject(request uuid, comment text DEFAULT NULL) RETURNS text
+CREATE OR REPLACE FUNCTION keystone.reject(request uuid, comment text DEFAULT NULL, request_hash bytea DEFAULT NULL) RETURNS text
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ks_fn_reject';
-COMMENT ON FUNCTION keystone.reject(uuid, text) IS
-	'Votes against a request, which ends it unless it was used; the state after; for who may approve it; 42501, PT404';
+COMMENT ON FUNCTION keystone.reject(uuid, text, bytea) IS
+	'Votes against a request, which ends it unless it was used; the state after; for who may approve it; request_hash as of approve(); 42501, PT404, PT409';
 
 CREATE OR REPLACE FUNCTION keystone.cancel_request(request uuid) RETURNS text
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ks_fn_cancel_request';

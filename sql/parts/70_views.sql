@@ -43,7 +43,7 @@ COMMENT ON VIEW keystone.credential_summary IS 'Visible credentials that are not
 CREATE OR REPLACE VIEW keystone.audit_log WITH (security_invoker = true) AS
 	SELECT e.seq, d.at, w.slug AS workspace, d.workspace_id, d.actor, d.on_behalf_of, d.db_role, d.action, d.object, d.version,
 		   d.outcome, d.client_addr, d.claimed_addr, d.user_agent, d.application_name, d.workflow, d.node, d.run, d.request_id, d.reason, d.epoch,
-		   d.details AS detail
+		   d.details AS detail, e.erased_in
 	FROM keystone_private.audit_entries e
 	CROSS JOIN LATERAL keystone_private.audit_decode(e.entry, e.detail) d
 	LEFT JOIN keystone.workspaces w ON w.id OPERATOR(pg_catalog.=) d.workspace_id;
@@ -104,7 +104,7 @@ DECLARE
 			"client_addr": "address of the client, or local", "claimed_addr": "where the request came from first, as its headers claim", "user_agent": "what the client calls itself, as it claims", "application_name": "name of the application, as the client claims",
 			"workflow": "context of the call, as the caller claims", "node": "context of the call, as the caller claims", "run": "context of the call, as the caller claims",
 			"request_id": "context of the call, as the caller claims", "reason": "why, as the caller claims", "epoch": "epoch of the log",
-			"detail": "everything that the detail of the entry says, keys and texts"},
+			"detail": "everything that the detail of the entry says, keys and texts", "erased_in": "the entry that says why the detail was erased; NULL where it was not"},
 		"seal_status": {"sealed": "true: no value can be stored or revealed", "current_root_key": "id of the root key that wraps", "reason": "why sealed; or which root keys the keyring lacks that single workspaces need",
 			"pending_rewraps": "keys that another root key still wraps"},
 		"key_progress": {"workspace": "slug of the workspace", "workspace_id": "the workspace",

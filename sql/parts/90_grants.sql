@@ -114,7 +114,7 @@ CROSS JOIN LATERAL (
 		'keystone.update_workspace', 'keystone.offboard_workspace', 'keystone.cancel_offboarding',
 		'keystone.disable_principal', 'keystone.enable_principal', 'keystone.link_auth_users',
 		'keystone.provider_define', 'keystone.set_plan', 'keystone.plan_allows', 'keystone.verify_all', 'keystone_private.health_checks',
-		'keystone.accept_restore', 'keystone.audit_table', 'keystone.audit_untable', 'keystone_private.audit_user_row']) f
+		'keystone.accept_restore', 'keystone.audit_erase', 'keystone.audit_table', 'keystone.audit_untable', 'keystone_private.audit_user_row']) f
 	WHERE p.profile = 'admin'
 	UNION ALL
 	SELECT 'TABLE', t, 'SELECT' FROM unnest(ARRAY[

@@ -19,7 +19,7 @@ INSERT INTO optional SELECT f, unnest(p::text[]) FROM (VALUES
 	('reveal_env', '{names,reason}'), ('export_env', '{reason}'), ('import_bundle', '{slug}'), ('resolve', '{kind}'), ('rotate', '{expected_version,approval,reason}'),
 	('promote', '{approval,reason}'), ('rollback_to', '{approval,reason}'), ('rename', '{approval,reason}'), ('delete_credential', '{approval,reason}'),
 	('rotate_workspace_key', '{approval,reason}'), ('shred_workspace', '{approval,reason}'),
-	('request_approval', '{reason}'), ('approve', '{comment}'), ('reject', '{comment}'), ('complete_approval', '{detail}'),
+	('request_approval', '{reason}'), ('approve', '{comment,request_hash}'), ('reject', '{comment,request_hash}'), ('complete_approval', '{detail}'),
 	('share_credential', '{until}'), ('destroy_credential', '{approval,reason}'), ('destroy_version', '{approval,reason}'), ('mark_verified', '{version,detail}'), ('verify_all', '{workspace}'),
 	('policy_put', '{workspace,expected_version,approval,reason}'), ('policy_get', '{workspace}'), ('policy_drop', '{workspace,approval,reason}'),
 	('policy_evaluate', '{principal}'), ('policy_explain', '{principal}'),
@@ -27,7 +27,7 @@ INSERT INTO optional SELECT f, unnest(p::text[]) FROM (VALUES
 	('limit_peek', '{workspace}'), ('limit_block', '{workspace}'), ('limit_unblock', '{workspace}'),
 	('quota_consume', '{idempotency_key,principal}'), ('quota_reserve', '{idempotency_key,principal}'),
 	('usage_record', '{cost_micros,principal,idempotency_key}'), ('budget_set', '{soft_micros,hard_micros}'),
-	('audit_verify', '{from_seq,to_seq}'), ('audit_reconcile', '{workspace}'), ('audit_export', '{workspace,since,until,from_seq,to_seq}')) v (f, p);
+	('audit_erase', '{approval,reason}'), ('audit_verify', '{from_seq,to_seq}'), ('audit_reconcile', '{workspace}'), ('audit_export', '{workspace,since,until,from_seq,to_seq}')) v (f, p);
 
 -- What is given for the others; a call with these alone succeeds, or fails for
 -- a reason that is not NULL.
@@ -57,6 +57,7 @@ CREATE TEMP VIEW parameters AS
 			 WHEN p.proargnames[a.n] = 'until' THEN quote_literal('infinity')
 			 WHEN p.proargnames[a.n] = 'meter' THEN quote_literal('rotations')
 			 WHEN p.proargnames[a.n] = 'plan' THEN quote_literal('free')
+			 WHEN p.proargnames[a.n] = 'seqs' THEN quote_literal('{}')
 			 WHEN p.proargnames[a.n] = 'recipient' THEN quote_literal('\x8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a') || '::bytea'
 			 WHEN p.proargtypes[a.n - 1] = 'regclass'::regtype THEN quote_literal('pg_catalog.pg_class')
 			 WHEN p.proargtypes[a.n - 1] IN ('integer'::regtype, 'bigint'::regtype) THEN '1'
@@ -70,7 +71,7 @@ CREATE TEMP VIEW calls AS
 		format('SELECT * FROM keystone.%I(%s)', t.function, (
 			SELECT string_agg(format('%I => %s', u.parameter, CASE WHEN u.parameter = t.parameter THEN 'NULL' ELSE u.good END), ', ' ORDER BY u.n)
 			FROM parameters u WHERE u.function = t.function AND (NOT u.has_default OR u.parameter = t.parameter))) AS statement,
-		CASE WHEN t.function IN ('grant_access', 'revoke_access', 'provider_define', 'register_principal', 'accept_restore', 'disable_principal', 'enable_principal',
+		CASE WHEN t.function IN ('grant_access', 'revoke_access', 'provider_define', 'register_principal', 'accept_restore', 'audit_erase', 'disable_principal', 'enable_principal',
 			'limit_define', 'limit_drop', 'limit_block', 'limit_unblock') THEN 'ks_dba' ELSE 'ks_owner' END AS caller
 	FROM parameters t LEFT JOIN optional o USING (function, parameter);
 \o

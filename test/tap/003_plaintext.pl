@@ -217,14 +217,13 @@ unlike($node->log_since($before), qr/temporary file/, 'no temporary file is writ
 query(q{SET work_mem = '64kB'; SELECT count(*) FROM generate_series(1, 100000)});
 like($node->log_since($before), qr/temporary file/, 'one is for others');
 
-# The control word, in the same ways and forms.
-query(qq{CREATE TABLE ordinary (id serial PRIMARY KEY, t text, b bytea);
-	INSERT INTO ordinary (t) SELECT unnest(ARRAY['$control', lower('$control'), upper('$control'),
+# The control word, in the same ways and forms.  Each twice: one of two records
+# may have a page's header in its midst.
+query('CREATE TABLE ordinary (id serial PRIMARY KEY, t text, b bytea)');
+query(qq{INSERT INTO ordinary (t) SELECT unnest(ARRAY['$control', lower('$control'), upper('$control'),
 		encode('$control', 'hex'), upper(encode('$control', 'hex')), encode('$control', 'base64'),
-		encode('1$control', 'base64'), encode('12$control', 'base64')]);
-	INSERT INTO ordinary (t) VALUES (repeat('$control and so on ', 1000));});
-
-# Twice: one of two records may have a page's header in its midst.
+		encode('1$control', 'base64'), encode('12$control', 'base64')])}) foreach 1, 2;
+query(qq{INSERT INTO ordinary (t) VALUES (repeat('$control and so on ', 1000));});
 foreach my $utf16 (('v*', 'n*') x 2)
 {
 	query(q{INSERT INTO ordinary (b) VALUES ('\x} . unpack('H*', pack $utf16, unpack 'C*', $control) . q{')});

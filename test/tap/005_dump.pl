@@ -279,7 +279,7 @@ SELECT p.oid::regprocedure, format('%s %s(%s)', CASE p.prokind WHEN 'p' THEN 'CA
 	(SELECT string_agg(CASE
 		WHEN p.proargnames[n] = 'requests' THEN '''[{"name": "x", "key": "x"}]''' WHEN p.proargnames[n] = 'permission' THEN '''view''' WHEN p.proargnames[n] = 'profile' THEN '''client''' ELSE CASE t::regtype::text
 		WHEN 'uuid' THEN 'gen_random_uuid()' WHEN 'boolean' THEN 'true' WHEN 'integer' THEN '1' WHEN 'bigint' THEN '1' WHEN 'jsonb' THEN '''{}'''
-		WHEN 'text[]' THEN '''{}''' WHEN 'uuid[]' THEN '''{}''' WHEN 'interval' THEN '''1 day''' WHEN 'timestamp with time zone' THEN 'now()'
+		WHEN 'text[]' THEN '''{}''' WHEN 'uuid[]' THEN '''{}''' WHEN 'bigint[]' THEN '''{}''' WHEN 'interval' THEN '''1 day''' WHEN 'timestamp with time zone' THEN 'now()'
 		WHEN 'keystone.limit_result' THEN 'NULL' WHEN 'regclass' THEN '''pg_class''' WHEN 'name[]' THEN '''{}'''
 		ELSE '''x''' END END, ', ' ORDER BY n) FROM unnest(p.proargtypes) WITH ORDINALITY u (t, n)))
 FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang

@@ -245,7 +245,7 @@ sorted_is(\@listed, [ keys %raised ], 'docs/errors.md has the SQLSTATEs of the s
 sorted_is([ $errors =~ /^## (\w{5})$/mg ], \@listed, 'each SQLSTATE has a section');
 my @limited = (phrases(function_body($sources{'ks_error.c'}, 'limited_message')),
 	$sources{'ks_error.h'} =~ /^#define KS_LIMITED_MESSAGE\s+"(.*?)"/m);
-is(scalar @limited, 3, 'the messages of PT429 are found in the sources');
+is(scalar @limited, 4, 'the messages of PT429 are found in the sources');
 foreach my $pt (@limited, grep { $_ ne '%s' } $sources{'ks_error.c'} =~ /errcode\(KS_ERRCODE_\w+\),\s*errmsg\("(.*?)"/g)
 {
 	like($errors, qr/^\| \[`PT\d+`\].*\Q$pt\E/m, "the message \"$pt\"");
@@ -323,6 +323,7 @@ sorted_is(\@reasons_listed, [ keys %{ { map { $_ => 1 } @reasons } } ], 'docs/er
 # What is wrong with a ciphertext.
 my @problems = map { function_body($sources{'ks_vault.c'}, $_) =~ /(refuse(?:_damaged)?\(problem,[^;]*;)/g } qw(ks_vault_open open_with_key);
 @problems = grep { !/^(?:the vault is sealed|the workspace's keys were destroyed|the customer's key is not available)$/ } map { /"((?:[^"\\]|\\.)*)"/g } @problems;
+push @problems, function_body($sources{'ks_keys.c'}, 'ks_keys_damage_text') =~ /"((?:[^"\\]|\\.)*)"/;
 s/\\"/"/g, s/%d/N/g, s/%s/ID/g foreach @problems;
 cmp_ok(scalar @problems, '>=', 8, 'problems are found in the sources');
 sorted_is([ map { $_->[0] =~ /^`(.*)`$/ ? $1 : () } rows(section($functions, '### verify_all')) ], \@problems,

@@ -285,6 +285,30 @@ $node->poll_query_until('postgres', "SELECT values_pending = 0 FROM keystone.key
 cmp_ok(time - $began, '<', 20, 'I7 a workspace whose key is replaced again and again takes nothing from others');
 $replacing->finish;
 
+# A newest key that does not unwrap is named, once; nothing is lost by it.
+query(q{SELECT keystone.create_workspace('scarred'), keystone.store('scarred', 'name', 'value')}, 'ana');
+my $scarred = query(q{SELECT id FROM keystone.workspaces WHERE slug = 'scarred'});
+my $position_before = -s $node->logfile;
+query(qq{BEGIN;
+	SET LOCAL SESSION AUTHORIZATION ana; SELECT keystone.rotate_workspace_key('scarred'); RESET SESSION AUTHORIZATION;
+	CREATE TABLE scars AS SELECT * FROM keystone_private.workspace_keys WHERE workspace_id = '$scarred' AND version = 2;
+	UPDATE keystone_private.workspace_keys SET wrapped = set_byte(wrapped, 40, get_byte(wrapped, 40) # 1) WHERE workspace_id = '$scarred' AND version = 2;
+	COMMIT});
+my $damage = "version 2 of the key of workspace $scarred does not unwrap";
+ok(wait_until(10, sub { $node->log_since($position_before) =~ /LOG:  keystone: values of workspace $scarred could not be encrypted again under version 2 of its key: $damage\n/ }),
+	'I11 the housekeeper names a key that is damaged');
+sleep 1;
+is(scalar(() = $node->log_since($position_before) =~ /values of workspace $scarred could not/g), 1, 'I11 once, not each time that it looks');
+is(query(q{SELECT ok || ' ' || detail FROM keystone.health WHERE check_name = 'workspace keys'}), "false $damage", 'I11 health() names it');
+is(query(q{SELECT credential IS NULL, ok, problem FROM keystone.verify_all('scarred') WHERE NOT ok}, 'ana'), "t|f|$damage", 'I11 so does verify_all(), though it has encrypted nothing');
+is(query(q{SELECT problem FROM keystone.verify_all() WHERE credential IS NULL}), $damage, 'I11 of all workspaces, too');
+is(query(q{SELECT count(*) FROM keystone.verify_all('busy') WHERE credential IS NULL}), 0, 'and of no other one');
+is(sqlstate(q{SELECT keystone.store('scarred', 'other', 'value')}), 'XX001', 'nothing is stored under it');
+is(query(q{SELECT keystone.reveal('scarred', 'name')}, 'ana'), 'value', 'I11 what an older version has encrypted opens');
+query(qq{UPDATE keystone_private.workspace_keys k SET wrapped = o.wrapped FROM scars o WHERE o.workspace_id = k.workspace_id AND o.version = k.version});
+$node->poll_query_until('postgres', q{SELECT values_pending = 0 AND values_current = 1 FROM keystone.key_progress WHERE workspace = 'scarred'}) or die 'not encrypted again';
+is(query(q{SELECT ok || ' ' || detail FROM keystone.health WHERE check_name = 'workspace keys'}), 'true none is damaged', 'repaired, all goes on');
+
 # Each reason by its name, in the server log; the client gets one of two codes.
 # Not while values are encrypted again in the background.
 query('ALTER SYSTEM RESET keystone.key_max_age; ALTER SYSTEM RESET keystone.key_max_encryptions; SELECT pg_reload_conf()');

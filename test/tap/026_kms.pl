@@ -97,7 +97,7 @@ is(set_kms('acme', '01', 'mallory'), 'PT404', 'a stranger sees no workspace');
 is(state_of("SELECT keystone.set_workspace_kms('acme', NULL)"), '22004', 'I9: no URI');
 is(state_of("SELECT keystone.set_workspace_kms(NULL, 'a://b')"), '22004', 'I9: no workspace');
 foreach my $bad ('', 'softhsm', '://x', 'softhsm:x', 'softhsm://', 'Softhsm://x', '1a://x', 'a://b c', q{a://b"c}, q{a://b'c}, 'a://b$c', 'a://b`c', 'a://b;c',
-	'a://b|c', 'a://b&c', 'a://b\\c', "a://b\nc", "a://b\x{7f}", 'a://é', 'a://*', 'a/../b://c', 'a://' . 'x' x 509)
+	'a://b|c', 'a://b&c', 'a://b\\c', "a://b\nc", "a://b\x{7f}", 'a://é', 'a://*', 'a/../b://c', 'a://-x', 'a://b/--c', 'a://b/../c', 'a://..', 'a://b/.', 'a://b/c/..', 'a://' . 'x' x 509)
 {
 	is(state_of('SELECT keystone.set_workspace_kms(\'acme\', ' . quote($bad) . ')'), '22023', 'I12: no URI: ' . substr($bad =~ s/[^ -~]/?/gr, 0, 20));
 }

@@ -136,7 +136,7 @@ like($published, qr/workspace_keys/, 'I1 wrapped keys are published');
 unlike($published, qr/\Q$marker\E|\Q$key\E/, 'I1 values and root keys are not');
 query('vault', q{SELECT pg_drop_replication_slot('published'); DROP PUBLICATION everything});
 
-# pg_upgrade, from and to this version: what it does between two versions.
+# pg_upgrade, from and to this version; test/versions/upgrade has it between two.
 query('vault', 'SELECT keystone_private.audit_flush()');
 my $upgraded = KeystoneNode->start(name => 'upgraded', keys => ["k1 $key"], start => 0, conf => "max_worker_processes = 20\n");
 my $files = query('vault', q{SELECT relname, relfilenode FROM pg_class WHERE relnamespace = 'keystone_private'::regnamespace AND relkind = 'r' ORDER BY 1});

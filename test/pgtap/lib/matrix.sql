@@ -365,6 +365,7 @@ INSERT INTO functions (name, args, needs, profiles, allowed, odd) VALUES
 	('limit_headers', 'NULL', 'nothing', '{worker}', '22004', '{}'),
 	-- A token is the one's who consumed.
 	('limit_refund', (SELECT quote_literal(token) FROM pg_temp.refunds), 'known', '{worker}', '22023', '{"ks_agent": "ok"}'),
+	('audit_erase', $$'{}', 'on no basis'$$, 'nobody', '{admin}', 'ok', '{}'),
 	('audit_table', $$'pg_catalog.pg_class'$$, 'nobody', '{}', 'ok', '{}'),
 	('audit_untable', $$'pg_catalog.pg_class'$$, 'nobody', '{}', 'ok', '{}'),
 	-- Nothing is signed here.

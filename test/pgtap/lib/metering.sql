@@ -28,10 +28,10 @@ SELECT pg_temp.do_as('ks_agent', $$SELECT token FROM keystone.limit_consume('the
 -- Each has a request for approval, and a vote on it, of what is nowhere.
 SELECT pg_temp.do_as(a.owner, format('SELECT keystone.policy_put(%L, %L)', a.workspace,
 	'{"apiVersion": "keystone.policy/v1", "id": "the-approval", "scope": {"level": "workspace"}, "rules": [{"id": "r", "effect": "oblige",
-	  "match": {"actions": ["destroy_version"], "env": ["nowhere"]}, "obligations": [{"type": "require_approval", "factors": [{"permission": "approve", "count": 1}]}]}]}'))
+	  "match": {"actions": ["store"], "env": ["nowhere"]}, "obligations": [{"type": "require_approval", "factors": [{"permission": "approve", "count": 1}]}]}]}'))
 FROM (VALUES ('acme', 'ks_owner'), ('globex', 'ks_stranger')) a (workspace, owner);
 CREATE TEMP TABLE approvals AS
-SELECT a.voter, pg_temp.do_as(a.asker, format('SELECT keystone.request_approval(%L, %L, %L)', a.workspace, 'destroy_version',
+SELECT a.voter, pg_temp.do_as(a.asker, format('SELECT keystone.request_approval(%L, %L, %L)', a.workspace, 'store',
 	'{"environment": "nowhere", "name": "nothing"}')) AS request
 FROM (VALUES ('acme', 'ks_admin', 'ks_owner'), ('globex', 'ks_stranger', 'ks_foreman')) a (workspace, asker, voter);
 SELECT pg_temp.do_as(voter, format('SELECT keystone.approve(%L)', request)) FROM approvals;

@@ -17,6 +17,7 @@ use Fcntl;
 
 # As a class method: makes a node, initialises and starts it.  Options:
 #	name		of the node ("main")
+#	new			array of options for new(), such as install_path => '/opt/pg15'
 #	init		array of options for init(), such as allows_streaming => 1
 #	conf		lines for postgresql.conf
 #	keys		array of lines for the root key file (one fresh key)
@@ -27,7 +28,7 @@ sub start
 	my ($self, %opts) = @_;
 	return $self->SUPER::start(%opts) if ref $self;
 
-	my $node = $self->new($opts{name} // 'main');
+	my $node = $self->new($opts{name} // 'main', @{ $opts{new} // [] });
 	my %init = @{ $opts{init} // [] };
 	$init{extra} = [ '--encoding=UTF8', '--locale=C.UTF-8', @{ $init{extra} // [] } ];
 	$node->init(%init);
