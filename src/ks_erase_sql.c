@@ -201,8 +201,17 @@ read_targets(const int64 *seqs, int n)
 	return targets;
 }
 
-/* Those of each workspace.  Returns how many workspaces there are; entries of
- * none count as one. */
+static int
+compare_shares(const void *a, const void *b)
+{
+	int64		left = ((const Share *) a)->targets[0].seq;
+	int64		right = ((const Share *) b)->targets[0].seq;
+
+	return left < right ? -1 : left > right ? 1 : 0;
+}
+
+/* Those of each workspace, in the order of their first entries.  Returns how
+ * many workspaces there are; entries of none count as one. */
 static int
 make_shares(Target *targets, int n, Share **shares)
 {
@@ -222,6 +231,7 @@ make_shares(Target *targets, int n, Share **shares)
 		(*shares)[n_shares].targets = &targets[i];
 		(*shares)[n_shares++].n = 1;
 	}
+	qsort(*shares, (size_t) n_shares, sizeof(Share), compare_shares);
 	return n_shares;
 }
 
