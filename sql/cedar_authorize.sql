@@ -81,8 +81,11 @@ SELECT pg_temp.ask('', '{"a": {"__extn": {"fn": "ip", "arg": "1.2.3"}}}');
 SELECT pg_temp.ask('', '{"a": {"__extn": {"fn": "ip", "args": ["::", "::"]}}}');
 SELECT pg_temp.ask('', '{"a": {"__extn": {"fn": "now", "arg": ""}}}');
 SELECT pg_temp.ask('', '{"a": {"__entity": {"type": "in", "id": ""}}}');
--- 1.0 is 1, as for jsonb.
-SELECT pg_temp.holds('context.a == 1 && context.b == 100', '{"a": 1.0, "b": 1e2}');
+-- An integer has no point; jsonb has written out 1e2 already.
+SELECT pg_temp.ask('', '{"a": [1, 1.0]}');
+SELECT pg_temp.ask('', '{"a": 9007199254740993.0}');
+SELECT keystone.cedar_authorize('', '[{"uid": "U::\"a\"", "attrs": {"x": 0.0}, "parents": []}]', '{}');
+SELECT pg_temp.holds('context.a == 9007199254740993 && context.b == 100', '{"a": 9007199254740993, "b": 1e2}');
 
 -- Entities.
 SELECT keystone.cedar_authorize('', '{}', '{}');

@@ -280,6 +280,86 @@ ROLLBACK TO s;
 SELECT pg_temp.ask('rotate', :'prod_r');
 COMMIT;
 
+-- What the server counts: context.counts.
+CREATE FUNCTION pg_temp.counted(name text, most int, resource jsonb) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	FOR n IN 0 .. most LOOP
+		PERFORM keystone.policy_put('policy-a', pg_temp.doc('counts', jsonb_build_array(jsonb_build_object('id', 'is', 'effect', 'forbid',
+			'match', '{"actions": ["reveal", "add_member"]}'::jsonb, 'when', format('context.counts.%I == %s', name, n)))));
+		IF EXISTS (SELECT FROM keystone.policy_evaluate('policy-a', CASE WHEN resource ? 'type' THEN 'add_member' ELSE 'reveal' END, resource) d
+			WHERE d.decision = 'deny' AND d.errors = '[]') THEN
+			RETURN n;
+		END IF;
+	END LOOP;
+	RETURN 'none';
+END $$;
+CREATE FUNCTION pg_temp.counts(resource jsonb) RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(n || ' ' || pg_temp.counted(n, 8, resource), ', ') FROM unnest('{versions,reveals,open_requests,members}'::text[]) n $$;
+SELECT pg_temp.counts(:'dev_r') AS dev, pg_temp.counts('{"name": "new"}') AS "no credential yet", pg_temp.counts('{"type": "member"}') AS member;
+SELECT count(keystone.policy_drop('policy-a', 'counts'));
+SELECT version FROM keystone.rotate(:'dev', 'next');
+SELECT version FROM keystone.store('policy-a', 'db/main', 'later', 'dev', state => 'pending');
+SET SESSION AUTHORIZATION regress_keystone_policy_dba;
+SELECT version FROM keystone.policy_put(NULL, pg_temp.doc('policy-test-asks', '[{"id": "two", "effect": "oblige", "match": {"actions": ["destroy_credential"], "secret": ["db/main"]},
+	"obligations": [{"type": "require_approval"}]}]', '{"scope": {"level": "system"}}'));
+SET SESSION AUTHORIZATION regress_keystone_policy_admin;
+SELECT count(keystone.request_approval('policy-a', 'destroy_credential', :'prod_r'));
+SET SESSION AUTHORIZATION regress_keystone_policy_owner;
+SELECT keystone.request_approval('policy-a', 'destroy_credential', :'dev_r') AS request \gset
+SELECT count(keystone.request_approval('policy-a', 'destroy_credential', :'prod_r'));
+RESET SESSION AUTHORIZATION;
+INSERT INTO keystone_private.credential_usage AS u (workspace_id, credential_id, usage_count) VALUES (:'ws', :'dev', 4)
+	ON CONFLICT (workspace_id, credential_id) DO UPDATE SET usage_count = excluded.usage_count;
+SET SESSION AUTHORIZATION regress_keystone_policy_owner;
+SELECT pg_temp.counts(:'dev_r') AS dev, usage_count FROM keystone.credentials WHERE id = :'dev';
+SELECT keystone.remove_member('policy-a', :'service'), keystone.cancel_request(:'request');
+SELECT keystone.destroy_version(:'dev', 1);
+SELECT pg_temp.counts(:'dev_r') AS dev;
+-- of the principal that is asked about, until they expire; disabled members are none
+SELECT decision FROM keystone.policy_evaluate('policy-a', 'destroy_credential', :'dev_r');
+SELECT count(*) FROM keystone.policy_put('policy-a', pg_temp.doc('counts', '[{"id": "is", "effect": "forbid", "match": {"actions": ["rotate"]}, "when": "context.counts.open_requests == 0"}]'));
+SELECT pg_temp.ask('rotate', :'dev_r') AS mine, pg_temp.ask('rotate', :'dev_r', principal => :'admin') AS "the admin's", pg_temp.ask('rotate', :'dev_r', principal => :'operator') AS "the operator's";
+RESET SESSION AUTHORIZATION;
+BEGIN;
+ALTER TABLE keystone.approval_requests DISABLE TRIGGER USER;
+UPDATE keystone.approval_requests SET created_at = now() - interval '2 days', expires_at = now() - interval '1 day' WHERE workspace_id = :'ws';
+SET SESSION AUTHORIZATION regress_keystone_policy_owner;
+SELECT pg_temp.ask('rotate', :'dev_r') AS expired;
+ROLLBACK;
+SET SESSION AUTHORIZATION regress_keystone_policy_dba;
+SELECT keystone.policy_drop(NULL, 'policy-test-asks');
+SELECT keystone.disable_principal(:'auditor');
+SET SESSION AUTHORIZATION regress_keystone_policy_owner;
+SELECT pg_temp.counted('members', 8, '{}') AS members;
+SET SESSION AUTHORIZATION regress_keystone_policy_dba;
+SELECT keystone.enable_principal(:'auditor');
+SET SESSION AUTHORIZATION regress_keystone_policy_owner;
+-- in the log's past there are none
+SELECT count(*) FROM keystone.policy_put('policy-a', pg_temp.doc('counts', '[]'));
+SELECT DISTINCT w AS "when", s.after FROM unnest(ARRAY['context.counts.members == 0', 'context has counts', '!(context has counts)']) w,
+	keystone.policy_simulate('policy-a', pg_temp.doc('counts', jsonb_build_array(jsonb_build_object('id', 'is', 'effect', 'forbid',
+		'match', '{"actions": ["rotate"], "env": ["dev"]}'::jsonb, 'when', w)))) s
+	WHERE s.before <> 'deny' AND (s.after = 'deny' OR w = 'context has counts') ORDER BY 1, 2;
+-- They are read only for a rule that names them, and matches otherwise.
+CREATE FUNCTION pg_temp.looks(condition text, action text DEFAULT 'rotate') RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	before bigint;
+	after bigint;
+	result text;
+BEGIN
+	PERFORM keystone.policy_put('policy-a', pg_temp.doc('counts', jsonb_build_array(jsonb_build_object('id', 'is', 'effect', 'forbid',
+		'match', '{"actions": ["rotate"]}'::jsonb, 'when', condition))));
+	SELECT coalesce(seq_scan, 0) + coalesce(idx_scan, 0) INTO before FROM pg_stat_xact_all_tables WHERE schemaname = 'keystone_private' AND relname = 'credential_usage';
+	result := pg_temp.ask(action, '{"environment": "dev"}');
+	SELECT coalesce(seq_scan, 0) + coalesce(idx_scan, 0) INTO after FROM pg_stat_xact_all_tables WHERE schemaname = 'keystone_private' AND relname = 'credential_usage';
+	RETURN (after - before) || ' ' || result;
+END $$;
+SELECT c AS "when", pg_temp.looks(c) FROM unnest(ARRAY['context.now > datetime("2000-01-01")', 'context has claimed.counts', 'resource has counts',
+	'context has plan', 'context.counts.members > 99', 'context["counts"]["members"] > 99', 'context has counts.reveals', '!(context has counts)',
+	'[context].isEmpty()', '(if true then context else {}) has counts']) c;
+SELECT pg_temp.looks('context has counts', 'promote') AS "another action";
+SELECT keystone.policy_drop('policy-a', 'counts');
+
 -- The log
 RESET SESSION AUTHORIZATION;
 SELECT keystone_private.audit_flush();

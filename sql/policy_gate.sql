@@ -331,6 +331,14 @@ UPDATE keystone_private.policies SET document = document || '{"rules": []}' WHER
 SET SESSION AUTHORIZATION regress_keystone_gate_owner;
 SELECT state, detail -> 'reasons' AS reasons FROM gate_error('SELECT keystone.reveal(''gate'', ''dev'', ''dev'')');
 SELECT gate_try('SELECT keystone.encrypt(''gate'', ''plain'')') AS encrypt, gate_try('SELECT keystone.reveal(''gate-two'', ''key'')') AS "another workspace";
+-- nor does it open when it is said to be dropped
+BEGIN;
+RESET SESSION AUTHORIZATION;
+UPDATE keystone_private.policies SET dropped_at = now() WHERE workspace_id = :'ws' AND id = 'members';
+SET SESSION AUTHORIZATION regress_keystone_gate_owner;
+SELECT gate_try('SELECT keystone.reveal(''gate'', ''dev'', ''dev'')') AS "edited and dropped";
+ROLLBACK;
+SET SESSION AUTHORIZATION regress_keystone_gate_owner;
 -- nobody can say what it asked for: who drops or replaces it needs another one who holds policy
 SELECT state, detail -> 'reasons' AS reasons, detail -> 'obligations' AS obligations FROM gate_error('SELECT keystone.policy_drop(''gate'', ''members'')');
 SELECT gate_try(format('SELECT keystone.policy_put(''gate'', %L)', gate_document('{"effect": "permit", "match": {"actions": ["rotate"]}}', 'members'))) AS replaced;
@@ -359,4 +367,36 @@ SELECT keystone.policy_drop('gate', 'broken');
 RESET SESSION AUTHORIZATION;
 SELECT keystone_private.audit_flush();
 SELECT action, outcome, detail ->> 'damaged' AS damaged, detail ? 'approval' AS approval, actor::text = :'owner' AS owner FROM keystone.audit_log WHERE workspace = 'gate' AND action = 'policy.drop' ORDER BY seq DESC LIMIT 2;
+RESET SESSION AUTHORIZATION;
+
+-- A tombstone must be true: a policy that is said to be dropped by hand closes
+-- its workspace, until it is dropped as a damaged one.
+SET SESSION AUTHORIZATION regress_keystone_gate_owner;
+SELECT version FROM keystone.policy_put('gate-two', gate_document('{"effect": "forbid", "match": {"actions": ["reveal"]}}', 'buried'));
+RESET SESSION AUTHORIZATION;
+UPDATE keystone_private.policies SET dropped_at = now() WHERE id = 'buried';
+SET SESSION AUTHORIZATION regress_keystone_gate_owner;
+SELECT state, detail -> 'reasons' AS reasons FROM gate_error('SELECT keystone.encrypt(''gate-two'', ''plain'')');
+SELECT gate_try('SELECT keystone.reveal(''gate-two'', ''key'')') AS reveal, gate_try('SELECT keystone.encrypt(''gate'', ''plain'')') AS "another workspace";
+SELECT gate_try(format('SELECT keystone.policy_put(''gate-two'', %L, 1)', gate_document('{"effect": "permit", "match": {"actions": ["reveal"]}}', 'buried'))) AS replaced;
+SELECT keystone.policy_drop('gate-two', 'buried');
+SELECT gate_try('SELECT keystone.encrypt(''gate-two'', ''plain'')') AS repaired;
+-- nor is a true one that was changed
+RESET SESSION AUTHORIZATION;
+UPDATE keystone_private.policies SET dropped_at = dropped_at - interval '1 second' WHERE id = 'buried';
+SET SESSION AUTHORIZATION regress_keystone_gate_owner;
+SELECT gate_try('SELECT keystone.encrypt(''gate-two'', ''plain'')') AS "changed tombstone";
+SELECT keystone.policy_drop('gate-two', 'buried');
+SELECT gate_try('SELECT keystone.encrypt(''gate-two'', ''plain'')') AS repaired;
+-- One that is moved closes the workspace that it comes into.
+SELECT version FROM keystone.policy_put('gate', gate_document('{"effect": "forbid", "match": {"actions": ["rotate"], "env": ["nowhere"]}}', 'moved'));
+RESET SESSION AUTHORIZATION;
+BEGIN;
+SET LOCAL session_replication_role = replica;
+UPDATE keystone_private.policies SET workspace_id = (SELECT id FROM keystone.workspaces WHERE slug = 'gate-two') WHERE workspace_id = :'ws' AND id = 'moved';
+COMMIT;
+SET SESSION AUTHORIZATION regress_keystone_gate_owner;
+SELECT gate_try('SELECT keystone.encrypt(''gate-two'', ''plain'')') AS "moved into", gate_try('SELECT keystone.encrypt(''gate'', ''plain'')') AS "moved out of";
+SELECT keystone.policy_drop('gate-two', 'moved');
+SELECT gate_try('SELECT keystone.encrypt(''gate-two'', ''plain'')') AS repaired;
 RESET SESSION AUTHORIZATION;

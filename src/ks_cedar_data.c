@@ -12,9 +12,9 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
-#include "utils/numeric.h"
 
 #include "ks_cedar_data.h"
+#include "ks_cedar_json.h"
 #include "ks_cedar_text.h"
 
 #define PATH_LEN_MAX	200		/* of the path in a message, about */
@@ -64,26 +64,11 @@ fail_in(KsCedarError *error, const KsCedarString *key, int element)
 
 /* Values */
 
-/* Exactly; with a fraction of zeros, too, since jsonb takes that for the same. */
-static bool
-read_number(KsCedarError *error, Numeric number, KsCedarValue *value)
-{
-	char	   *text = numeric_normalize(number);
-	char	   *end;
-
-	errno = 0;
-	*value = ks_cedar_number(KS_CEDAR_TYPE_LONG, strtoi64(text, &end, 10));
-	if (*end != '\0')
-		return fail(error, "a number is no integer");
-	if (errno != 0)
-		return fail(error, "a number is out of the range of 64 bits");
-	pfree(text);
-	return true;
-}
-
 static bool
 read_scalar(Reader *reader, const JsonbValue *json, KsCedarValue *value)
 {
+	int64		integer;
+
 	switch (json->type)
 	{
 		case jbvBool:
@@ -93,7 +78,10 @@ read_scalar(Reader *reader, const JsonbValue *json, KsCedarValue *value)
 			*value = ks_cedar_text_value(as_string(json->val.string.val, json->val.string.len));
 			return true;
 		case jbvNumeric:
-			return read_number(reader->error, json->val.numeric, value);
+			if (!ks_cedar_json_long(json, &integer))
+				return fail(reader->error, KS_CEDAR_NOT_A_LONG);
+			*value = ks_cedar_number(KS_CEDAR_TYPE_LONG, integer);
+			return true;
 		default:
 			return fail(reader->error, "null is no value of Cedar");
 	}

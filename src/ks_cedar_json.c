@@ -398,19 +398,31 @@ read_literal_object(Reader *reader, const Place *place, const JsonbValue *value)
 	return read_record(reader, place, value, read_literal);
 }
 
+/* Frees the text. */
+static bool
+read_digits(char *text, int64 *integer)
+{
+	char	   *end;
+	bool		good;
+
+	errno = 0;
+	*integer = strtoi64(text, &end, 10);
+	good = *end == '\0' && errno == 0;
+	pfree(text);
+	return good;
+}
+
 bool
 ks_cedar_json_integer(const JsonbValue *number, int64 *integer)
 {
-	Datum		value = NumericGetDatum(number->val.numeric);
-	Datum		least = NumericGetDatum(int64_to_numeric(PG_INT64_MIN));
-	Datum		most = NumericGetDatum(int64_to_numeric(PG_INT64_MAX));
+	return read_digits(numeric_normalize(number->val.numeric), integer);
+}
 
-	if (DatumGetBool(DirectFunctionCall2(numeric_lt, value, least)) ||
-		DatumGetBool(DirectFunctionCall2(numeric_gt, value, most)))
-		return false;
-	*integer = DatumGetInt64(DirectFunctionCall1(numeric_int8, value));
-	return DatumGetBool(DirectFunctionCall2(numeric_eq, value,
-											NumericGetDatum(int64_to_numeric(*integer))));
+/* The text has as many zeros behind the point as the document had. */
+bool
+ks_cedar_json_long(const JsonbValue *number, int64 *integer)
+{
+	return read_digits(DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(number->val.numeric))), integer);
 }
 
 static KsCedarExpr *
@@ -430,8 +442,8 @@ read_scalar(Reader *reader, const Place *place, const JsonbValue *value)
 			return node;
 		case jbvNumeric:
 			node = make_node(reader, place, KS_CEDAR_LONG, 0, NULL);
-			if (!ks_cedar_json_integer(value, &node->of.integer))
-				return fail(reader, place, "the number is not an integer of 64 bits");
+			if (!ks_cedar_json_long(value, &node->of.integer))
+				return fail(reader, place, KS_CEDAR_NOT_A_LONG);
 			return node;
 		default:
 			return fail(reader, place, "Cedar has no such value");

@@ -33,4 +33,9 @@ extern KsCedarExpr *ks_cedar_expr_from_value(const JsonbValue *value, KsCedarErr
 /* The exact value of a number; false when it is no integer of 64 bits. */
 extern bool ks_cedar_json_integer(const JsonbValue *number, int64 *integer);
 
+/* The same of a literal of Cedar, which has no point, not even in 1.0. */
+extern bool ks_cedar_json_long(const JsonbValue *number, int64 *integer);
+
+#define KS_CEDAR_NOT_A_LONG	"the number is not an integer of 64 bits"
+
 #endif							/* KS_CEDAR_JSON_H */

@@ -234,8 +234,10 @@ note(KsVerb *verb, const KsPolicyRequest *request, const Outcome *outcome)
 }
 
 /*
- * Tells who listens: ids only, since anybody may.  When the queue of the
- * server is nearly full nobody is told; the log has it in any case.
+ * Tells who listens: ids, and the channels by the names that the policies give
+ * them, but no name of a credential or person, since anybody may.  When the
+ * queue of the server is nearly full nobody is told; the log has it in any
+ * case.
  */
 static void
 notify(const KsPolicyRequest *request, const Jsonb *channels)

@@ -72,8 +72,8 @@ typedef struct Evaluation
 	const char *provider;
 	const char *secret;
 	const char *role;
-	int			cedar_made;		/* 0: not yet; 2: with what takes a look into
-								 * the tables */
+	bool		cedar_made;
+	int			looks;			/* that cedar was made with */
 	KsCedarRequest cedar;
 	bool		all;			/* keep what does not match, too */
 	int			n;
@@ -345,8 +345,8 @@ fill_set(Set *set, Loaded *loaded, int n)
 			indexed->rule = &loaded[i].doc->rules[j];
 			indexed->version = loaded[i].version;
 			indexed->of_database = memcmp(set->workspace, nil, KS_ID_LEN) == 0;
-			indexed->needs_row = ks_policy_request_needs_row(indexed->rule->when) ||
-				ks_policy_request_needs_row(indexed->rule->unless);
+			indexed->looks = ks_policy_request_looks(indexed->rule->when) |
+				ks_policy_request_looks(indexed->rule->unless);
 		}
 	}
 	set->index = ks_policy_index_make(CurrentMemoryContext, set->rules, set->n_rules);
@@ -521,16 +521,16 @@ static bool
 holds(Evaluation *e, const KsIndexedRule *indexed, const KsCedarProgram *program, bool otherwise,
 	  KsCedarFault *fault)
 {
-	int			wanted = indexed->needs_row ? 2 : 1;
 	KsCedarFault found;
 	bool		result = false;
 
 	if (program == NULL)
 		return otherwise;
-	if (e->cedar_made < wanted)
+	if (!e->cedar_made || (indexed->looks & ~e->looks) != 0)
 	{
-		ks_policy_request_cedar(e->request, wanted == 2, &e->cedar);
-		e->cedar_made = wanted;
+		e->looks |= indexed->looks;
+		ks_policy_request_cedar(e->request, e->looks, &e->cedar);
+		e->cedar_made = true;
 	}
 	e->cedar.steps_left = KS_CEDAR_STEPS_MAX;
 	found = ks_cedar_holds(program, &e->cedar, &result);

@@ -22,8 +22,7 @@ typedef struct KsIndexedRule
 	const KsPolicyRule *rule;
 	int32		version;		/* of the policy */
 	bool		of_database;	/* it binds all workspaces */
-	bool		needs_row;		/* ks_policy_request_needs_row() of a
-								 * condition */
+	int			looks;			/* ks_policy_request_looks() of its conditions */
 } KsIndexedRule;
 
 /* What a request has; NULL for what it has not. */

@@ -498,6 +498,7 @@ make_request(KsPolicyAsk *ask, const uint8 *workspace, const LogEntry *entry, Ks
 	ask->request.action = ask->action->name;
 	ask->request.resource_type = ask->action->resource_type;
 	ask->request.now = entry->at;
+	ask->request.past = true;
 	memcpy(ask->member.workspace, workspace, KS_ID_LEN);
 	if (strcmp(ask->action->resource_type, "credential") == 0)
 	{

@@ -528,6 +528,47 @@ read_row_facts(const KsPolicyRequest *request, RowFacts *facts)
 	ks_spi_end(&spi);
 }
 
+/* Whether a request is about a credential that there is. */
+static bool
+is_stored(const KsCredential *credential)
+{
+	return credential != NULL && memcmp(credential->id, nil, KS_ID_LEN) != 0;
+}
+
+/* context.counts: what is committed now, uses as the log has counted them. */
+static void
+add_counts(Maker *context, const KsPolicyRequest *request)
+{
+	static KsPlan plan = {.sql =
+		"SELECT (SELECT count(*) FROM keystone_private.ciphertext x WHERE x.workspace_id = $1 AND x.credential_id = $2),"
+		" coalesce((SELECT u.usage_count FROM keystone_private.credential_usage u"
+		" WHERE u.workspace_id = $1 AND u.credential_id = $2), 0),"
+		" (SELECT count(*) FROM keystone.approval_requests a WHERE a.workspace_id = $1 AND a.requester = $3"
+		" AND a.state IN ('pending', 'approved') AND a.expires_at > $4),"
+		" (SELECT count(*) FROM keystone.members m JOIN keystone.principals p ON p.id = m.principal_id"
+		" WHERE m.workspace_id = $1 AND m.removed_at IS NULL AND p.disabled_at IS NULL)"
+	};
+	static const char *const names[] = {"versions", "reveals", "open_requests", "members"};
+	bool		stored = is_stored(request->credential);
+	int64		numbers[lengthof(names)] = {0};
+	Maker		maker = {0};
+	KsArgs		args = {0};
+	KsSpi		spi;
+
+	ks_spi_begin(&spi);
+	ks_arg_uuid(&args, ks_policy_request_workspace(request));
+	ks_arg_uuid(&args, stored ? request->credential->id : NULL);
+	ks_arg_uuid(&args, request->call->actor.principal);
+	ks_arg_time(&args, true, request->now);
+	(void) ks_spi_read(&plan, &args);
+	for (int i = 0; i < (int) lengthof(names); i++)
+		(void) ks_col_bigint(0, i + 1, &numbers[i]);
+	ks_spi_end(&spi);
+	for (int i = stored ? 0 : 2; i < (int) lengthof(names); i++)
+		add_number(&maker, names[i], numbers[i]);
+	add_value(context, "counts", ks_cedar_record_value(finish(&maker)));
+}
+
 static const KsCedarRecord *
 credential_attrs(const KsPolicyRequest *request, const RowFacts *facts)
 {
@@ -558,7 +599,7 @@ credential_attrs(const KsPolicyRequest *request, const RowFacts *facts)
 }
 
 static const KsCedarRecord *
-context_record(const KsPolicyRequest *request, const RowFacts *facts)
+context_record(const KsPolicyRequest *request, const RowFacts *facts, bool counts)
 {
 	const char *address = ks_request_client_address();
 	Maker		maker = {0};
@@ -577,6 +618,8 @@ context_record(const KsPolicyRequest *request, const RowFacts *facts)
 	if (request->member != NULL)
 		add_text(&maker, "workspace", request->member->slug);
 	add_text(&maker, "plan", facts->plan);
+	if (counts)
+		add_counts(&maker, request);
 	if (request->claimed != NULL)
 	{
 		KsCedarError error = {.position = -1};
@@ -598,15 +641,14 @@ resource_ref(const KsPolicyRequest *request)
 
 	type[strlen("Keystone::")] = (char) pg_toupper((unsigned char) request->resource_type[0]);
 	if (request->credential != NULL)
-		id = memcmp(request->credential->id, nil, KS_ID_LEN) != 0 ? uuid_text(request->credential->id) :
-			request->credential->name;
+		id = is_stored(request->credential) ? uuid_text(request->credential->id) : request->credential->name;
 	else if (strcmp(request->resource_type, "workspace") == 0)
 		id = uuid_text(ks_policy_request_workspace(request));
 	return make_ref(type, id != NULL ? id : "");
 }
 
 void
-ks_policy_request_cedar(const KsPolicyRequest *request, bool of_row, KsCedarRequest *cedar)
+ks_policy_request_cedar(const KsPolicyRequest *request, int looks, KsCedarRequest *cedar)
 {
 	const KsCedarRef *principal = make_ref("Keystone::Principal", uuid_text(request->call->actor.principal));
 	const KsCedarRef *action = make_ref("Keystone::Action", request->action);
@@ -617,7 +659,7 @@ ks_policy_request_cedar(const KsPolicyRequest *request, bool of_row, KsCedarRequ
 	Maker		maker = {0};
 	const KsCedarRecord *attrs;
 
-	if (of_row)
+	if (looks & KS_LOOK_ROW)
 		read_row_facts(request, &facts);
 	if (request->credential != NULL)
 		attrs = credential_attrs(request, &facts);
@@ -632,7 +674,8 @@ ks_policy_request_cedar(const KsPolicyRequest *request, bool of_row, KsCedarRequ
 	ks_cedar_add_entity(entities, resource, attrs, &ks_cedar_empty_record, parents,
 						ks_cedar_ref_equal(resource, parents[0]) ? 0 : 1);
 	(void) ks_cedar_finish_entities(entities);
-	ks_cedar_request(cedar, entities, principal, action, resource, context_record(request, &facts));
+	ks_cedar_request(cedar, entities, principal, action, resource,
+					 context_record(request, &facts, (looks & KS_LOOK_COUNTS) != 0 && !request->past));
 }
 
 static bool
@@ -646,22 +689,46 @@ is_of_row(KsCedarString name)
 	return false;
 }
 
-bool
-ks_policy_request_needs_row(const KsCedarExpr *expr)
+static bool
+is_context(const KsCedarExpr *expr)
 {
-	if (expr == NULL)
-		return false;
-	if (expr->kind == KS_CEDAR_GET_ATTR && is_of_row(expr->of.string))
-		return true;
-	for (int i = 0; i < expr->nlist && expr->kind == KS_CEDAR_HAS_ATTR; i++)
+	return expr->kind == KS_CEDAR_VAR && expr->of.var == KS_CEDAR_CONTEXT;
+}
+
+/* Of the attribute, or the path, that an expression names. */
+static int
+looks_of_attributes(const KsCedarExpr *expr)
+{
+	const KsCedarString *names = expr->kind == KS_CEDAR_GET_ATTR ? &expr->of.string : expr->of.list;
+	int			n = expr->kind == KS_CEDAR_GET_ATTR ? 1 : expr->nlist;
+	int			looks = 0;
+
+	for (int i = 0; i < n; i++)
 	{
-		if (is_of_row(expr->of.list[i]))
-			return true;
+		if (is_of_row(names[i]))
+			looks |= KS_LOOK_ROW;
+	}
+	if (is_context(expr->operands[0]) && ks_cedar_string_equal(names[0], string_of("counts")))
+		looks |= KS_LOOK_COUNTS;
+	return looks;
+}
+
+int
+ks_policy_request_looks(const KsCedarExpr *expr)
+{
+	int			looks = 0;
+
+	if (expr == NULL)
+		return 0;
+	if (is_context(expr))
+		return KS_LOOK_ROW | KS_LOOK_COUNTS;
+	if (expr->kind == KS_CEDAR_GET_ATTR || expr->kind == KS_CEDAR_HAS_ATTR)
+	{
+		looks = looks_of_attributes(expr);
+		if (is_context(expr->operands[0]))
+			return looks;
 	}
 	for (int i = 0; i < expr->noperands; i++)
-	{
-		if (ks_policy_request_needs_row(expr->operands[i]))
-			return true;
-	}
-	return false;
+		looks |= ks_policy_request_looks(expr->operands[i]);
+	return looks;
 }

@@ -14,7 +14,11 @@
  *				kind, owner, personal, tags, version, active, expires_at,
  *				created_by, created_at, last_rotated_at; others such as
  *				Keystone::Member::"<uuid>": name.  In Keystone::Workspace::"<uuid>"
- *	context		now, client_addr, reason, approval, workspace, plan, claimed
+ *	context		now, client_addr, reason, approval, workspace, plan, claimed,
+ *				counts: of a credential that is stored versions (that have
+ *				ciphertext) and reveals (as the log has counted); always
+ *				open_requests (for approval, of who asks, in the workspace)
+ *				and members (neither removed nor disabled)
  *
  * What a request does not have, its record does not have.
  *
@@ -50,6 +54,8 @@ typedef struct KsPolicyRequest
 	TimestampTz now;			/* wall clock */
 	TimestampTz mfa_at;			/* when a second factor was proved; 0: it was
 								 * not */
+	bool		past;			/* asked about another time: there are no
+								 * counts of it */
 } KsPolicyRequest;
 
 /* The workspace that it is about, the nil uuid for the whole database. */
@@ -63,15 +69,20 @@ extern const uint8 *ks_policy_request_workspace(const KsPolicyRequest *request);
  */
 extern void ks_policy_request_hash(const KsPolicyRequest *request, uint8 hash[KS_DIGEST_LEN]);
 
-/*
- * The request as Cedar sees it, in the current memory context.  of_row: also
- * what takes a look into the tables: created_by, created_at, last_rotated_at,
- * plan.
- */
-extern void ks_policy_request_cedar(const KsPolicyRequest *request, bool of_row, KsCedarRequest *cedar);
+/* What takes a look into the tables. */
+#define KS_LOOK_ROW		1		/* created_by, created_at, last_rotated_at,
+								 * plan */
+#define KS_LOOK_COUNTS	2		/* context.counts */
 
-/* Whether an expression (may be NULL) names an attribute that does. */
-extern bool ks_policy_request_needs_row(const KsCedarExpr *expr);
+/*
+ * The request as Cedar sees it, in the current memory context.  looks: whether
+ * it has what takes a look, too.
+ */
+extern void ks_policy_request_cedar(const KsPolicyRequest *request, int looks, KsCedarRequest *cedar);
+
+/* The looks that an expression (may be NULL) needs by the attributes that it
+ * names; context as a whole needs all. */
+extern int	ks_policy_request_looks(const KsCedarExpr *expr);
 
 /*
  * Reads what a caller says that a request is about, for which member and

@@ -14,23 +14,35 @@
 
 #include "ks_policy_store.h"
 
+/* A tombstone that somebody wrote by hand buries nothing. */
+static void
+read_policy(const KsSpi *spi, uint64 row, KsStoredPolicy *policy)
+{
+	policy->valid = ks_policy_read(spi, row, 1, &policy->row);
+	policy->row.dropped &= policy->valid;
+}
+
 int
 ks_policy_store_list(const uint8 workspace[KS_ID_LEN], KsStoredPolicy **policies)
 {
 	static KsPlan plan = {.sql =
 		"SELECT " KS_POLICY_COLUMNS " FROM keystone_private.policies y"
-		" WHERE y.workspace_id = $1 AND y.dropped_at IS NULL ORDER BY y.id COLLATE \"C\""
+		" WHERE y.workspace_id = $1 ORDER BY y.id COLLATE \"C\""
 	};
 	KsArgs		args = {0};
 	KsSpi		spi;
-	int			n;
+	uint64		rows;
+	int			n = 0;
 
 	ks_spi_begin(&spi);
 	ks_arg_uuid(&args, workspace);
-	n = (int) ks_spi_read(&plan, &args);
-	*policies = MemoryContextAllocZero(spi.caller, Max(n, 1) * sizeof(KsStoredPolicy));
-	for (int i = 0; i < n; i++)
-		(*policies)[i].valid = ks_policy_read(&spi, i, 1, &(*policies)[i].row);
+	rows = ks_spi_read(&plan, &args);
+	*policies = MemoryContextAllocZero(spi.caller, Max(rows, 1) * sizeof(KsStoredPolicy));
+	for (uint64 i = 0; i < rows; i++)
+	{
+		read_policy(&spi, i, &(*policies)[n]);
+		n += !(*policies)[n].row.dropped;
+	}
 	ks_spi_end(&spi);
 	return n;
 }
@@ -51,7 +63,7 @@ ks_policy_store_get(const uint8 workspace[KS_ID_LEN], const char *id, KsStoredPo
 	ks_arg_text(&args, id);
 	found = ks_spi_read(&plan, &args) == 1;
 	if (found)
-		policy->valid = ks_policy_read(&spi, 0, 1, &policy->row);
+		read_policy(&spi, 0, policy);
 	ks_spi_end(&spi);
 	return found;
 }

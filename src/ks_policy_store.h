@@ -20,7 +20,8 @@ typedef struct KsStoredPolicy
 {
 	KsPolicyRow row;
 	bool		valid;			/* its HMAC is; otherwise nothing of it is to
-								 * be believed */
+								 * be believed, nor that it was dropped:
+								 * row.dropped is false */
 } KsStoredPolicy;
 
 /* Those of a workspace that hold, by id; *policies is palloc'd. */

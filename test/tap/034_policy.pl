@@ -47,7 +47,8 @@ CREATE FUNCTION random_rule(n int) RETURNS jsonb LANGUAGE sql VOLATILE AS \$\$
 	SELECT CASE effect WHEN 'forbid' THEN common ELSE common || jsonb_build_object('obligations', duties) END
 	FROM (SELECT effect, jsonb_strip_nulls(jsonb_build_object('id', 'r' || n, 'effect', effect, 'match', random_match(),
 			'when', CASE WHEN random() < 0.3 THEN pick(ARRAY['context has claimed && context.claimed has x', 'context.claimed.x == 1',
-				'resource.environment like "*o*"', 'principal.role == "owner"', 'resource.name == "key"', 'resource.last_rotated_at < context.now']) END,
+				'resource.environment like "*o*"', 'principal.role == "owner"', 'resource.name == "key"', 'resource.last_rotated_at < context.now',
+				'context.counts.members == 2', 'context.counts.versions == 1']) END,
 			'unless', CASE WHEN random() < 0.2 THEN pick(ARRAY['resource has provider', 'resource.provider == "openai"', 'context.claimed.y']) END)) AS common,
 		(SELECT jsonb_agg(pick(ARRAY['{"type": "require_reason"}', '{"type": "require_preview", "max_age": "PT2H"}', '{"type": "require_mfa", "max_age": "PT1H"}',
 			'{"type": "require_approval", "factors": [{"role": "admin", "count": 2}]}', '{"type": "require_approval", "factors": [{"permission": "approve"}], "timeout": "PT2H"}',
@@ -169,6 +170,25 @@ for my $level ('READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE')
 	$session->query_safe('COMMIT');
 	$session->quit;
 }
+
+# So do its counts.
+my $cid = query(q{CREATE ROLE cid LOGIN; SELECT keystone.register_principal('cid', db_role => 'cid')});
+as_ana(q{SELECT count(*) FROM keystone.policy_put('acme', '{"apiVersion": "keystone.policy/v1", "id": "counts", "scope": {"level": "workspace"},
+	"rules": [{"id": "three", "effect": "forbid", "match": {"actions": ["rotate"]}, "when": "context.counts.members == 3"}]}')});
+for my $level ('READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE')
+{
+	my $session = $node->background_psql('postgres', on_error_stop => 1);
+	$session->query_safe('SET SESSION AUTHORIZATION ben');
+	$session->query_safe("BEGIN ISOLATION LEVEL $level");
+	is($session->query_safe($ask), 'permit', "$level: two members");
+	as_ana("SELECT keystone.add_member('acme', '$cid', 'viewer')");
+	is($session->query_safe($ask), 'deny', "$level: a member that was added meanwhile counts");
+	as_ana("SELECT keystone.remove_member('acme', '$cid')");
+	is($session->query_safe($ask), 'permit', "$level: and does no more");
+	$session->query_safe('COMMIT');
+	$session->quit;
+}
+as_ana(q{SELECT keystone.policy_drop('acme', 'counts')});
 
 # In a loop that runs.
 {
