@@ -131,6 +131,30 @@ SET SESSION AUTHORIZATION regress_keystone_keylife_owner;
 SELECT keystone.reencrypt('keylife');
 SELECT keystone.reveal('keylife', 'name-5');
 SELECT values_total, values_current, values_pending, values_failed FROM keystone.key_progress WHERE workspace = 'keylife';
+-- also behind one that is not, by reencrypt_all() as by single ones
+RESET SESSION AUTHORIZATION;
+CREATE TEMP TABLE sound AS SELECT x.* FROM keystone_private.ciphertext x JOIN ids i ON i.id = x.credential_id
+WHERE i.name IN ('name-1', 'name-2', 'name-3') AND x.version = 1;
+UPDATE keystone_private.ciphertext x SET envelope = set_byte(x.envelope, 40, get_byte(x.envelope, 40) # 1)
+FROM sound s WHERE s.credential_id = x.credential_id AND s.version = x.version;
+SET SESSION AUTHORIZATION regress_keystone_keylife_owner;
+SELECT keystone.rotate_workspace_key('keylife');
+CALL keystone.reencrypt_all('keylife');
+SELECT values_pending, values_failed FROM keystone.key_progress WHERE workspace = 'keylife';
+RESET SESSION AUTHORIZATION;
+UPDATE keystone_private.ciphertext x SET envelope = s.envelope FROM sound s, keystone_private.reencrypt_failures f
+WHERE s.credential_id = x.credential_id AND s.version = x.version AND f.credential_id = x.credential_id AND f.version = x.version
+AND f.tried_at > (SELECT min(tried_at) FROM keystone_private.reencrypt_failures WHERE credential_id IN (SELECT credential_id FROM sound));
+SET SESSION AUTHORIZATION regress_keystone_keylife_owner;
+CALL keystone.reencrypt_all('keylife');
+SELECT values_pending, values_failed FROM keystone.key_progress WHERE workspace = 'keylife';
+SELECT count(*) FROM keystone.verify_all('keylife') WHERE NOT ok;
+RESET SESSION AUTHORIZATION;
+UPDATE keystone_private.ciphertext x SET envelope = s.envelope FROM sound s
+WHERE s.credential_id = x.credential_id AND s.version = x.version AND s.envelope <> x.envelope AND s.key_version = x.key_version;
+SET SESSION AUTHORIZATION regress_keystone_keylife_owner;
+SELECT keystone.reencrypt('keylife', 1);
+SELECT keystone.reencrypt('keylife', 1);
 -- and one that is replaced or destroyed is none any more
 SELECT keystone.destroy_version(keystone.credential_id('keylife', 'name-4'), 1) FROM keystone.store('keylife', 'name-4', 'value of 4 again');
 SELECT values_total, values_current, values_pending, values_failed FROM keystone.key_progress WHERE workspace = 'keylife';
@@ -138,13 +162,16 @@ SELECT values_total, values_current, values_pending, values_failed FROM keystone
 -- Each failure by its name (the client gets XX001 or PT423 alike)
 RESET SESSION AUTHORIZATION;
 BEGIN;
-DELETE FROM keystone_private.workspace_keys WHERE workspace_id = :'ws' AND version = 4;
+DELETE FROM keystone_private.workspace_keys WHERE workspace_id = :'ws' AND version = 5;
 SELECT DISTINCT problem FROM keystone.verify_all('keylife') WHERE NOT ok;
 ROLLBACK;
 
 -- The administrator of the database may encrypt any workspace again
 SET SESSION AUTHORIZATION regress_keystone_keylife_dba;
 CALL keystone.reencrypt_all('keylife');
+-- and what he has set for his transaction ends with it
+DO $$ BEGIN SET LOCAL synchronous_commit = local; CALL keystone.reencrypt_all('keylife'); END $$;
+SHOW synchronous_commit;
 SELECT workspace, key_version FROM keystone.key_progress WHERE workspace LIKE 'keylife%' ORDER BY 1;
 
 -- Destroyed keys: nothing opens, in no version, and nothing new is made

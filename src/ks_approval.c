@@ -20,6 +20,7 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
+#include "storage/proc.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
@@ -215,6 +216,10 @@ ks_approval_require_room(const uint8 workspace[KS_ID_LEN], const uint8 requester
 		refuse_more("open_requests_of_workspace", KS_APPROVAL_OPEN_ALL_MAX);
 }
 
+/* The last transaction in which somebody agreed here, or declared an
+ * emergency, also if that was rolled back to a savepoint. */
+static LocalTransactionId agreed_in = InvalidLocalTransactionId;
+
 void
 ks_approval_insert(const KsApprovalRow *row)
 {
@@ -227,6 +232,8 @@ ks_approval_insert(const KsApprovalRow *row)
 	KsArgs		args = {0};
 	KsSpi		spi;
 
+	if (is_state(row, "approved"))
+		agreed_in = ks_local_transaction();
 	ks_spi_begin_write(&spi);
 	ks_arg_uuid(&args, row->workspace);
 	ks_arg_uuid(&args, row->id);
@@ -576,6 +583,7 @@ put_vote(const KsVoteRow *vote, const char *comment)
 	KsArgs		args = {0};
 	KsSpi		spi;
 
+	agreed_in = ks_local_transaction();
 	ks_spi_begin_write(&spi);
 	ks_arg_uuid(&args, vote->workspace);
 	ks_arg_uuid(&args, vote->request);
@@ -767,6 +775,9 @@ ks_approval_spend(KsVerb *verb, const KsApprovalRow *row)
 	KsDraft		draft;
 	KsTicket	ticket;
 
+	/* Else ROLLBACK would leave its use, and nobody who agreed. */
+	if (LocalTransactionIdIsValid(agreed_in) && agreed_in == ks_local_transaction())
+		ks_error_denied("an approval was given in this transaction", "Commit first.");
 	ks_change_require();
 	ks_draft_begin(&draft, KS_ACTION_APPROVAL_CLAIM, &verb->call.actor);
 	draft.event.flags = KS_EVENT_CLAIM;
@@ -778,6 +789,7 @@ ks_approval_spend(KsVerb *verb, const KsApprovalRow *row)
 	ks_detail_add(&draft.detail, "approval_action", row->action);
 	if (row->break_glass)
 		ks_detail_add(&draft.detail, "break_glass", "true");
+	ks_detail_add(&draft.detail, KS_UNCOMMITTED_KEY, ks_change_uncommitted());
 	ks_draft_why(&draft, verb->reason, NULL);
 	ks_draft_finish(&draft);
 	ks_event_put(&draft.event, &ticket);

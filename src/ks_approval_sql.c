@@ -21,6 +21,7 @@
 #include "ks_gate_args.h"
 #include "ks_guc.h"
 #include "ks_policy_ask.h"
+#include "ks_policy_store.h"
 #include "ks_text.h"
 #include "ks_vault_args.h"
 
@@ -448,6 +449,9 @@ claim_approval(FunctionCallInfo fcinfo, KsVerb *verb)
 	KsDecision	decision;
 	TimestampTz not_before;
 
+	/* The work is not undone by ROLLBACK, as the policy would be. */
+	if (ks_policy_store_loosened_here())
+		ks_error_denied("a policy was changed in this transaction", "Commit first.");
 	lock_own_request(fcinfo, verb, &row);
 	ks_gate_args_refuse_secrets(row.action, parameters);
 	decide_now(verb, &row, parameters, &decision);

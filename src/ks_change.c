@@ -41,6 +41,10 @@ static bool guard_open = false;
 static bool outbox_written = false;
 static SubTransactionId instance_made = InvalidSubTransactionId;	/* where the row was
 																	 * written */
+#define UNCOMMITTED_MAX 16
+static int	uncommitted_n = 0;
+static uint16 uncommitted[UNCOMMITTED_MAX]; /* what it has changed, each kind
+											 * once */
 
 /* Whether the instance row is known to be ours; dropped through relcache
  * invalidation of its table. */
@@ -78,6 +82,7 @@ at_transaction_end(XactEvent event, void *arg)
 	}
 	outbox_written = guard_open = false;
 	instance_made = InvalidSubTransactionId;
+	uncommitted_n = 0;
 }
 
 static void
@@ -287,6 +292,35 @@ next_id(bool unlogged)
 	return (int64) last;
 }
 
+/* Users' own tables give nobody anything, nor does the end of a request, which
+ * each use of an approval brings about. */
+static void
+note_uncommitted(uint16 kind)
+{
+	if ((kind >= KS_ACTION_TABLE_INSERT && kind <= KS_ACTION_TABLE_TRUNCATE) || kind == KS_ACTION_APPROVAL_COMPLETE)
+		return;
+	for (int i = 0; i < uncommitted_n; i++)
+	{
+		if (uncommitted[i] == kind)
+			return;
+	}
+	if (uncommitted_n < UNCOMMITTED_MAX)
+		uncommitted[uncommitted_n++] = kind;
+}
+
+char *
+ks_change_uncommitted(void)
+{
+	StringInfoData names;
+
+	if (uncommitted_n == 0)
+		return NULL;
+	initStringInfo(&names);
+	for (int i = 0; i < uncommitted_n; i++)
+		appendStringInfo(&names, "%s%s", i > 0 ? "," : "", ks_action_name(uncommitted[i]));
+	return names.data;
+}
+
 void
 ks_change_write(KsEvent *event, bool unlogged)
 {
@@ -311,6 +345,7 @@ ks_change_write(KsEvent *event, bool unlogged)
 	ks_bulk_insert("audit_outbox", values, nulls);
 	pfree(body);
 	outbox_written = true;
+	note_uncommitted(event->kind);
 }
 
 void

@@ -153,6 +153,17 @@ extern void ks_change_row(TriggerData *data);
  * table that is not in the write-ahead log. */
 extern void ks_change_write(KsEvent *event, bool unlogged);
 
+/*
+ * What this transaction has changed so far: names of actions with commas,
+ * palloc'd; NULL when nothing.  What is rolled back to a savepoint stays among
+ * them.  Entries of the lane that give something say it under
+ * KS_UNCOMMITTED_KEY, since they stay when the change that they rest on goes
+ * without an entry.
+ */
+#define KS_UNCOMMITTED_KEY	"uncommitted"
+
+extern char *ks_change_uncommitted(void);
+
 /* Makes sure that this database has its instance row: called by
  * ks_keys_prepare()'s callers, before the first change.  PT423 when the row is
  * another database's. */

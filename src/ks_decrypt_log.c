@@ -17,6 +17,7 @@
 #include "storage/proc.h"
 #include "utils/memutils.h"
 
+#include "ks_change.h"
 #include "ks_decrypt_log.h"
 #include "ks_draft.h"
 #include "ks_event.h"
@@ -41,6 +42,7 @@ draft_rows(KsDraft *draft, const KsDecryptLog *log, const char *key, uint64 rows
 	memcpy(draft->event.workspace, log->workspace, KS_ID_LEN);
 	ks_detail_add(&draft->detail, "call", psprintf(UINT64_FORMAT, log->number));
 	ks_detail_add(&draft->detail, key, psprintf(UINT64_FORMAT, rows));
+	ks_detail_add(&draft->detail, KS_UNCOMMITTED_KEY, ks_change_uncommitted());
 	ks_draft_finish(draft);
 }
 

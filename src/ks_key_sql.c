@@ -22,6 +22,7 @@
 #include "storage/latch.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
@@ -339,13 +340,13 @@ pause_us(int64 us)
 
 /*
  * Commits a step.  Only the last one waits for the disk and for a standby, and
- * with it for all before it: what a crash takes back is done again.
+ * with it for all before it: what a crash takes back is done again.  The setting
+ * is the transaction's own: variables that are assigned to directly would keep
+ * what the caller has set for his first transaction only.
  */
 static void
 commit_step(bool last)
 {
-	int			before = synchronous_commit;
-
 	if (last)
 	{
 		/* A transaction that has written nothing waits for nothing. */
@@ -354,16 +355,9 @@ commit_step(bool last)
 		(void) XLogInsert(RM_XLOG_ID, XLOG_NOOP);
 	}
 	else
-		synchronous_commit = SYNCHRONOUS_COMMIT_OFF;
-	PG_TRY();
-	{
-		ks_spi_commit();
-	}
-	PG_FINALLY();
-	{
-		synchronous_commit = before;
-	}
-	PG_END_TRY();
+		(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_LOCAL, true, 0, false);
+	ks_spi_commit();
 }
 
 /*

@@ -13,8 +13,8 @@
  *	  key's, and nobody is waited for but for the second;
  *	- what does not open stays as it is.  It is remembered in
  *	  keystone_private.reencrypt_failures, so that it neither stands in the way
- *	  of the others nor is forgotten; a repaired one is found again, since those
- *	  are tried when nothing else is left.
+ *	  of the others nor is forgotten; a repaired one is found again, since all
+ *	  of those are tried when nothing else is left.
  *
  *-------------------------------------------------------------------------
  */
@@ -59,9 +59,11 @@ read_items(KsReencryptItem *items, int n)
 	}
 }
 
-/* Locks the credentials of what a plan selects; *items is palloc'd. */
+/* Locks the credentials of what a plan selects, after one of the items if it
+ * asks for that; *items is palloc'd. */
 static int
-lock_items(KsPlan *plan, const uint8 *workspace, int32 key_version, int limit, KsReencryptItem **items)
+lock_items(KsPlan *plan, const uint8 *workspace, int32 key_version, int limit, const KsReencryptItem *after,
+		   KsReencryptItem **items)
 {
 	KsArgs		args = {0};
 	KsSpi		spi;
@@ -71,6 +73,11 @@ lock_items(KsPlan *plan, const uint8 *workspace, int32 key_version, int limit, K
 	ks_arg_uuid(&args, workspace);
 	ks_arg_int(&args, true, key_version);
 	ks_arg_int(&args, true, limit);
+	if (after != NULL)
+	{
+		ks_arg_uuid(&args, after->credential);
+		ks_arg_int(&args, true, after->version);
+	}
 	n = (int) ks_spi_write(plan, &args);
 	*items = MemoryContextAlloc(spi.caller, Max(n, 1) * sizeof(KsReencryptItem));
 	read_items(*items, n);
@@ -91,20 +98,26 @@ lock_pending(const uint8 *workspace, int32 key_version, int limit, KsReencryptIt
 		"  FROM keystone_private.ciphertext x WHERE" PENDING " ORDER BY x.key_version) p" LOCKED_CREDENTIAL " LIMIT $3"
 	};
 
-	return lock_items(&plan, workspace, key_version, limit, items);
+	return lock_items(&plan, workspace, key_version, limit, NULL, items);
 }
 
+/* Of those that have failed the next ones after one, which moves on with them. */
 static int
-lock_failed(const uint8 *workspace, int32 key_version, int limit, KsReencryptItem **items)
+lock_failed(const uint8 *workspace, int32 key_version, int limit, KsReencryptItem *after, KsReencryptItem **items)
 {
 	static KsPlan plan = {.sql =
 		"SELECT p.credential_id, p.version FROM (SELECT f.credential_id, f.version"
-		"  FROM keystone_private.reencrypt_failures f JOIN keystone_private.ciphertext x"
-		"  ON x.workspace_id = f.workspace_id AND x.credential_id = f.credential_id AND x.version = f.version"
-		"  WHERE f.workspace_id = $1 AND x.key_version < $2 ORDER BY f.tried_at) p" LOCKED_CREDENTIAL " LIMIT $3"
+		"  FROM keystone_private.reencrypt_failures f"
+		"  WHERE f.workspace_id = $1 AND (f.credential_id, f.version) > ($4, $5)"
+		"  AND (SELECT x.key_version FROM keystone_private.ciphertext x WHERE x.workspace_id = f.workspace_id"
+		"   AND x.credential_id = f.credential_id AND x.version = f.version) < $2"
+		"  ORDER BY f.credential_id, f.version) p" LOCKED_CREDENTIAL " LIMIT $3"
 	};
+	int			n = lock_items(&plan, workspace, key_version, limit, after, items);
 
-	return lock_items(&plan, workspace, key_version, limit, items);
+	if (n > 0)
+		*after = (*items)[n - 1];
+	return n;
 }
 
 /*
@@ -127,6 +140,8 @@ look_ahead(const uint8 *workspace, int32 key_version, KsReencryptAhead *ahead)
 	ks_arg_int(&args, true, ahead->max);
 	ahead->n = (int) ks_spi_read(&plan, &args);
 	ahead->next = 0;
+	if (memcmp(ahead->workspace, workspace, KS_ID_LEN) != 0)
+		memset(&ahead->failed, 0, sizeof(ahead->failed));
 	memcpy(ahead->workspace, workspace, KS_ID_LEN);
 	read_items(ahead->items, ahead->n);
 	ks_spi_end(&spi);
@@ -344,11 +359,35 @@ batch_ahead(KsVerb *verb, const uint8 *workspace, int32 key_version, int limit, 
 	}
 }
 
+/*
+ * Tries what has failed before, until one is done: that the first ones are
+ * still damaged says nothing about the others.
+ */
+static void
+batch_failed(KsVerb *verb, const uint8 *workspace, int32 key_version, int limit, const char *source,
+			 KsReencryptItem *after, KsReencrypted *result)
+{
+	int64		before = result->done;
+	int			n;
+
+	do
+	{
+		KsReencryptItem *items;
+
+		n = lock_failed(workspace, key_version, limit, after, &items);
+		result->done += reencrypt_each(verb, workspace, key_version, items, n, source, result);
+		pfree(items);
+	} while (n == limit && result->done == before);
+	if (n < limit)
+		forget_failures(workspace, key_version);
+}
+
 void
 ks_reencrypt_batch(KsVerb *verb, const uint8 workspace[KS_ID_LEN], int limit, const char *source,
 				   KsReencryptAhead *ahead, KsReencrypted *result)
 {
 	KsReencryptItem *items;
+	KsReencryptItem first = {0};
 	int32		key_version = ks_keys_current_version(workspace);
 	int			n;
 
@@ -372,12 +411,7 @@ ks_reencrypt_batch(KsVerb *verb, const uint8 workspace[KS_ID_LEN], int limit, co
 	if (n == limit)
 		return;
 
-	n = lock_failed(workspace, key_version, limit - n, &items);
-	if (n > 0)
-	{
-		result->done += reencrypt_each(verb, workspace, key_version, items, n, source, result);
-		forget_failures(workspace, key_version);
-	}
+	batch_failed(verb, workspace, key_version, limit - n, source, ahead != NULL ? &ahead->failed : &first, result);
 	if (result->done == 0)
 		result->locked = count_pending(workspace, key_version);
 }

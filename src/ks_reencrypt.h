@@ -30,6 +30,8 @@ typedef struct KsReencryptAhead
 	int			max;
 	int			n;
 	int			next;
+	KsReencryptItem failed;		/* the last one that was tried of those that
+								 * had failed before */
 	KsReencryptItem items[KS_REENCRYPT_AHEAD];
 } KsReencryptAhead;
 

@@ -187,16 +187,13 @@ add_login_principal(KsCall *call)
 	row.db_role = role;
 	if (ks_random_uuid(row.id) != KS_CRYPTO_OK)
 		ks_error_crypto("draw random bytes");
-	if (!insert_principal(&row, role, NULL))
-	{
-		/*
-		 * It has one: another session's of this moment, or one that is worth
-		 * nothing.
-		 */
-		if (ks_identity_loader.principal_of_role(role, row.id))
-			ks_error_duplicate("the principal already exists, or its database role is bound to another", NULL);
+
+	/*
+	 * It may have one by now: of another session of the same role, which is
+	 * then this one's, too; or one that is worth nothing.
+	 */
+	if (!insert_principal(&row, role, NULL) && !ks_identity_loader.principal_of_role(role, row.id))
 		ks_error_denied("permission denied", "The principal of the login role is disabled.");
-	}
 	memcpy(call->actor.principal, row.id, KS_ID_LEN);
 	call->actor.source = KS_SOURCE_DB_ROLE;
 }

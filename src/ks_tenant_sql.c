@@ -17,6 +17,7 @@
 
 #include "ks_error.h"
 #include "ks_keys.h"
+#include "ks_limits.h"
 #include "ks_plan.h"
 #include "ks_text.h"
 #include "ks_value.h"
@@ -258,6 +259,19 @@ get_optional_name(FunctionCallInfo fcinfo, int n, const char *parameter, int max
 	return given != NULL ? ks_text_name(parameter, given, max) : NULL;
 }
 
+/* Whether other limits than before bind the uses of a provider that is there
+ * already. */
+static bool
+is_loosened(const KsProvider *provider)
+{
+	static const uint8 nil[KS_ID_LEN] = {0};
+	const char *limits = provider->limits != NULL ? provider->limits : "";
+	KsProvider	before;
+
+	return ks_tenant_provider(nil, provider->name, &before) && before.limits != NULL &&
+		strcmp(before.limits, limits) != 0;
+}
+
 static Datum
 provider_define(FunctionCallInfo fcinfo, KsVerb *verb)
 {
@@ -290,6 +304,8 @@ provider_define(FunctionCallInfo fcinfo, KsVerb *verb)
 		ks_error_invalid("cost_micros", "0 or greater", NULL);
 	provider.enabled = ks_arg_get_bool(fcinfo, 7, "enabled");
 	ks_begin_change();
+	if (is_loosened(&provider))
+		ks_limits_note_change();
 	ks_tenant_define_provider(&provider, GetUserNameFromId(verb->call.actor.session_role, false));
 	PG_RETURN_VOID();
 }

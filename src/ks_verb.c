@@ -308,6 +308,7 @@ ks_verb_put(KsVerb *verb, KsOutcome outcome, const KsCredential *credential, con
 		ks_latency_revealed();
 	draft_verb(&draft, verb, verb->action, credential);
 	draft.event.outcome = outcome;
+	ks_detail_add(&draft.detail, KS_UNCOMMITTED_KEY, ks_change_uncommitted());
 	if (sealed != NULL)
 	{
 		draft.event.version = sealed->version;
