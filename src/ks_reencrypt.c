@@ -382,11 +382,34 @@ batch_failed(KsVerb *verb, const uint8 *workspace, int32 key_version, int limit,
 		forget_failures(workspace, key_version);
 }
 
+/*
+ * Passes over what others hold, however much that is.  What it meets beyond the
+ * limit is for the batches to come; until this transaction ends it is locked,
+ * too.  Returns how many there were for this one.
+ */
+static int
+batch_pending(KsVerb *verb, const uint8 *workspace, int32 key_version, int limit, const char *source,
+			  KsReencryptAhead *ahead, KsReencrypted *result)
+{
+	KsReencryptItem *items;
+	int			found = lock_pending(workspace, key_version, ahead != NULL ? Max(limit, ahead->max) : limit, &items);
+	int			n = Min(found, limit);
+
+	result->done = reencrypt_each(verb, workspace, key_version, items, n, source, result);
+	if (ahead != NULL)
+	{
+		ahead->n = Min(found - n, KS_REENCRYPT_AHEAD);
+		ahead->next = 0;
+		memcpy(ahead->items, items + n, ahead->n * sizeof(KsReencryptItem));
+	}
+	pfree(items);
+	return n;
+}
+
 void
 ks_reencrypt_batch(KsVerb *verb, const uint8 workspace[KS_ID_LEN], int limit, const char *source,
 				   KsReencryptAhead *ahead, KsReencrypted *result)
 {
-	KsReencryptItem *items;
 	KsReencryptItem first = {0};
 	int32		key_version = ks_keys_current_version(workspace);
 	int			n;
@@ -405,8 +428,7 @@ ks_reencrypt_batch(KsVerb *verb, const uint8 workspace[KS_ID_LEN], int limit, co
 	 */
 	do
 	{
-		n = lock_pending(workspace, key_version, limit, &items);
-		result->done = reencrypt_each(verb, workspace, key_version, items, n, source, result);
+		n = batch_pending(verb, workspace, key_version, limit, source, ahead, result);
 	} while (n == limit && result->done == 0);
 	if (n == limit)
 		return;
