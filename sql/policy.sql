@@ -349,9 +349,9 @@ DECLARE
 BEGIN
 	PERFORM keystone.policy_put('policy-a', pg_temp.doc('counts', jsonb_build_array(jsonb_build_object('id', 'is', 'effect', 'forbid',
 		'match', '{"actions": ["rotate"]}'::jsonb, 'when', condition))));
-	SELECT coalesce(seq_scan, 0) + coalesce(idx_scan, 0) INTO before FROM pg_stat_xact_all_tables WHERE schemaname = 'keystone_private' AND relname = 'credential_usage';
+	SELECT coalesce(seq_scan, 0) + coalesce(idx_scan, 0) INTO before FROM pg_stat_xact_all_tables WHERE schemaname = 'keystone' AND relname = 'approval_requests';
 	result := pg_temp.ask(action, '{"environment": "dev"}');
-	SELECT coalesce(seq_scan, 0) + coalesce(idx_scan, 0) INTO after FROM pg_stat_xact_all_tables WHERE schemaname = 'keystone_private' AND relname = 'credential_usage';
+	SELECT coalesce(seq_scan, 0) + coalesce(idx_scan, 0) INTO after FROM pg_stat_xact_all_tables WHERE schemaname = 'keystone' AND relname = 'approval_requests';
 	RETURN (after - before) || ' ' || result;
 END $$;
 SELECT c AS "when", pg_temp.looks(c) FROM unnest(ARRAY['context.now > datetime("2000-01-01")', 'context has claimed.counts', 'resource has counts',

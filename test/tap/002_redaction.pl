@@ -60,23 +60,32 @@ sub text_since
 	return substr slurp_file("$log_directory/server"), $position;
 }
 
+# The same, when a line that is on its way has come.
+sub text_with
+{
+	my ($position, $line) = @_;
+	for (1 .. 200)
+	{
+		last if text_since($position) =~ $line;
+		usleep(50_000);
+	}
+	return text_since($position);
+}
+
+my $runs = 0;
+
 # Runs statements, some of which may fail; returns what was logged as text.
 # No statement is echoed: $sql is the whole input of one psql.
 sub run_logged
 {
 	my ($sql) = @_;
 	my $position = -s "$log_directory/server";
+	local $ENV{PGAPPNAME} = 'run ' . ++$runs;
 	my ($out, $err) = ('', '');
 	$node->psql('postgres', $sql, stdout => \$out, stderr => \$err, on_error_stop => 0);
 
-	# what the session logs last, so that all before it is there
-	my $text = '';
-	for (1 .. 100)
-	{
-		$text = text_since($position);
-		last if $text =~ /disconnection:/;
-		usleep(50_000);
-	}
+	# what this session logs last, so that all before it is there
+	my $text = text_with($position, qr/run $runs LOG:  disconnection:/);
 	return wantarray ? ($text, $out, $err) : $text;
 }
 
@@ -272,7 +281,7 @@ foreach my $case ([ 3, $api_key, 1 ], [ 3, $jwt, 1 ], [ 4, $api_key, 0 ], [ 4, $
 	my $position = -s "$log_directory/server";
 	is(!!pgbench("$script.$file", '-M', 'extended', '-t', '2', '-D', "v=$token"), !!$succeeds,
 		"a token is bound, script $file");
-	like(text_since($position), qr/withheld/, "a bound token, script $file: withheld");
+	like(text_with($position, qr/withheld/), qr/withheld/, "a bound token, script $file: withheld");
 	unlike(text_since($position), qr/$marker|$hex/, "a bound token, script $file: not in the log");
 }
 
