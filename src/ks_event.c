@@ -36,7 +36,7 @@
 #include "ks_sleep.h"
 
 #define RECORD_ALIGN	8
-#define DENIAL_PROBES	8
+#define DENIAL_PROBES	16
 #define DENIAL_GROWTH	4		/* each durable upper bound is so many times
 								 * the last */
 

@@ -173,7 +173,7 @@ extern void ks_event_anchor_status(Oid database, KsAnchorStatus *status, pid_t *
 
 #define KS_RING_SHARE		4	/* a caller may fill 1/4 of the ring */
 #define KS_RING_SHARES		64
-#define KS_RING_DENIALS		256
+#define KS_RING_DENIALS		1024
 
 /* A caller's denials; protected by the ring's lock. */
 typedef struct KsDenial

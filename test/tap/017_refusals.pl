@@ -122,4 +122,26 @@ is(request('GET', "SELECT name FROM keystone.resolve('foreign', 'gemini', enviro
 is(query("SET request.method = 'GET'; SELECT keystone.reveal('foreign', 'token 1', 'env 1')", 'alice'), 'value', 'a backend that sets request.method');
 is(query("BEGIN READ ONLY; SELECT keystone.reveal('foreign', 'token 1', 'env 1'); COMMIT", 'alice'), 'value', 'a read-only transaction');
 
+# I2: each caller's denials are counted by themselves, also when many are denied
+# in the same minute.
+query(<<'EOF2');
+CREATE ROLE crowd;
+SELECT keystone.grant_access('crowd', 'client');
+DO $$ BEGIN FOR i IN 1 .. 300 LOOP EXECUTE format('CREATE ROLE crowd_%s LOGIN IN ROLE crowd', i); END LOOP; END $$;
+EOF2
+query(<<'EOF2');
+DO $$
+BEGIN
+	FOR i IN 1 .. 600 LOOP
+		EXECUTE format('SET SESSION AUTHORIZATION crowd_%s', i % 300 + 1);
+		BEGIN
+			PERFORM keystone.reveal('foreign', 'token 1');
+		EXCEPTION WHEN SQLSTATE 'PT404' OR insufficient_privilege THEN
+		END;
+	END LOOP;
+END $$;
+EOF2
+is(query(q{SELECT count(*), count(DISTINCT db_role) FROM keystone.audit_log WHERE outcome = 'denied' AND db_role LIKE 'crowd%' AND action <> 'denials'}),
+	'600|300', 'I2 no caller takes the place of another in the log of denials');
+
 done_testing();
