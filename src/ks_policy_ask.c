@@ -97,6 +97,18 @@ get_resource(FunctionCallInfo fcinfo, KsPolicyAsk *ask)
 		ks_error_invalid("resource", psprintf("a %s for this action", ask->action->resource_type), NULL);
 }
 
+static char *
+actions_hint(void)
+{
+	StringInfoData hint;
+
+	initStringInfo(&hint);
+	for (int i = 0; ks_policy_actions[i] != NULL; i++)
+		appendStringInfo(&hint, "%s%s", i > 0 ? ", " : "One of ", ks_policy_actions[i]);
+	appendStringInfoChar(&hint, '.');
+	return hint.data;
+}
+
 void
 ks_policy_ask_args(FunctionCallInfo fcinfo, KsPolicyAsk *ask, const uint8 *principal, bool privileged)
 {
@@ -108,7 +120,7 @@ ks_policy_ask_args(FunctionCallInfo fcinfo, KsPolicyAsk *ask, const uint8 *princ
 	ks_enter_known(&ask->caller, KS_PROFILE_CLIENT);
 	ask->action = ks_policy_action(action);
 	if (ask->action == NULL)
-		ks_error_invalid("action", "the name of a function that policy binds", "keystone.policy_schema() lists them.");
+		ks_error_invalid("action", "the name of a function that policy binds", actions_hint());
 	if (context != NULL && (!JB_ROOT_IS_OBJECT(context) || VARSIZE(context) > CONTEXT_MAX))
 		ks_error_invalid("context", psprintf("a JSON object of at most %d bytes", CONTEXT_MAX), NULL);
 	ks_membership(&ask->caller, workspace, &ask->member);

@@ -446,6 +446,20 @@ matches_one_of(const KsGlobList *list, const char *const *words)
 	return false;
 }
 
+/* Whether one of its patterns matches none of the words. */
+static bool
+has_pattern_outside(const KsGlobList *list, const char *const *words)
+{
+	for (int i = 0; i < list->n; i++)
+	{
+		KsGlobList	one = {1, &list->globs[i]};
+
+		if (!matches_one_of(&one, words))
+			return true;
+	}
+	return false;
+}
+
 static char *
 unknown_action(void)
 {
@@ -481,9 +495,12 @@ read_match(Reader *reader, KsPolicyRule *rule, const KsPolicyField *field)
 			   "must be owner, admin, operator, viewer, auditor or service, or a pattern", "matches no role");
 	read_principals(reader, rule, &fields[PRINCIPALS]);
 
-	if (rule->actions.n > 0 && !matches_one_of(&rule->actions, credential_actions) &&
-		!(has_any(&rule->env) && has_any(&rule->provider) && has_any(&rule->secret)))
+	if (rule->actions.n == 0 || (has_any(&rule->env) && has_any(&rule->provider) && has_any(&rule->secret)))
+		return;
+	if (!matches_one_of(&rule->actions, credential_actions))
 		(void) ks_policy_odd(&field->value, "never matches: its actions are not about a credential, so they have no environment, provider or secret");
+	else if (has_pattern_outside(&rule->actions, credential_actions))
+		(void) ks_policy_odd(&field->value, "does not match all of its actions: those that are not about a credential have no environment, provider or secret");
 }
 
 /* Conditions. */

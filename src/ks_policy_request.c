@@ -19,6 +19,7 @@
 
 #include "ks_cedar_data.h"
 #include "ks_error.h"
+#include "ks_guc.h"
 #include "ks_policy_request.h"
 #include "ks_request.h"
 #include "ks_text.h"
@@ -500,7 +501,7 @@ typedef struct RowFacts
 	uint8		created_by[KS_ID_LEN];
 	TimestampTz created_at;
 	TimestampTz last_rotated_at;
-	char	   *plan;			/* NULL: none of its own */
+	const char *plan;			/* its own, or the default */
 } RowFacts;
 
 static const char *const row_attributes[] = {"created_by", "created_at", "last_rotated_at", "plan"};
@@ -521,6 +522,8 @@ read_row_facts(const KsPolicyRequest *request, RowFacts *facts)
 	if (ks_spi_read(&plan, &args) == 1)
 	{
 		facts->plan = ks_col_text(&spi, 0, 1);
+		if (facts->plan == NULL)
+			facts->plan = ks_default_plan;
 		facts->found = ks_col_uuid(0, 2, facts->created_by);
 		(void) ks_col_time(0, 3, &facts->created_at);
 		(void) ks_col_time(0, 4, &facts->last_rotated_at);
