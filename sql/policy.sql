@@ -233,11 +233,15 @@ SELECT keystone.policy_drop('policy-a', 'lint');
 -- Simulation over the log
 SELECT count(*) FROM keystone.reveal_by_id(:'prod');
 SELECT count(*) FROM keystone.reveal_by_id(:'dev');
+SELECT count(keystone.export_bundle('policy-a', decode(repeat('09', 32), 'hex')));
 RESET SESSION AUTHORIZATION;
 SELECT keystone_private.audit_flush();
 SET SESSION AUTHORIZATION regress_keystone_policy_owner;
 SELECT before, after, changed_by, count(*) FROM keystone.policy_simulate('policy-a',
 	pg_temp.doc('try', '[{"id": "no", "effect": "forbid", "match": {"actions": ["reveal"], "env": ["prod"]}}]'))
+WHERE changed_by IS NOT NULL GROUP BY 1, 2, 3;
+SELECT before, after, changed_by, count(*) FROM keystone.policy_simulate('policy-a',
+	pg_temp.doc('try', '[{"id": "no", "effect": "forbid", "match": {"actions": ["export_bundle"]}}]'))
 WHERE changed_by IS NOT NULL GROUP BY 1, 2, 3;
 SELECT count(*) > 1 AS others FROM keystone.policy_simulate('policy-a',
 	pg_temp.doc('try', '[{"id": "no", "effect": "forbid", "match": {"actions": ["reveal"], "env": ["prod"]}}]')) WHERE before = 'permit' AND after = before;

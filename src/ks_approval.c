@@ -372,7 +372,6 @@ is_independent(const Asker *asker, const uint8 *voter, const uint8 *registrar)
 
 /* Columns of a member and its principal, as read_voter() wants them. */
 #define VOTER_COLUMNS	KS_MEMBER_COLUMNS ", p.registered_by"
-#define VOTER_COLUMNS_N (KS_MEMBER_COLUMNS_N + 1)
 #define VOTER_TABLES	" JOIN keystone.principals p ON p.id = m.principal_id"
 
 /* Reads a voter; false when it cannot vote for this asker (may be NULL). */
@@ -650,8 +649,10 @@ list_approvers(const KsApprovalRow *row, KsVoter **voters)
 	return complete_voters(row->workspace, *voters, n);
 }
 
-bool
-ks_approval_has_votes(const KsApprovalRow *row, const KsApprovalNeed *other)
+/* Whether its votes suffice now, for its own need and another one (may be
+ * NULL). */
+static bool
+has_votes(const KsApprovalRow *row, const KsApprovalNeed *other)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	KsApprovalNeed need;
@@ -698,7 +699,7 @@ ks_approval_vote(KsApprovalRow *row, const uint8 voter[KS_ID_LEN], const char *v
 		return;
 	}
 	ks_approval_lock_voters(row);
-	if (is_state(row, "pending") && ks_approval_has_votes(row, NULL))
+	if (is_state(row, "pending") && has_votes(row, NULL))
 		grant(row);
 }
 
@@ -746,7 +747,7 @@ ks_approval_judge(const KsApprovalRow *row, const uint8 hash[KS_DIGEST_LEN], con
 	if (other != NULL && other->n_factors > 0 &&
 		Max(row->decided_at, row->created_at + wait) + other->valid_for <= now)
 		return KS_APPROVAL_OVER;
-	return ks_approval_has_votes(row, other) ? KS_APPROVAL_OK : KS_APPROVAL_SHORT;
+	return has_votes(row, other) ? KS_APPROVAL_OK : KS_APPROVAL_SHORT;
 }
 
 /* Whether a request is this caller's, and of this workspace. */

@@ -179,10 +179,6 @@ extern void ks_approval_lock_voters(const KsApprovalRow *row);
  * has done so. */
 extern bool ks_approval_spend(KsVerb *verb, const KsApprovalRow *row);
 
-/* Whether its votes suffice now, for its own need and another one (may be
- * NULL). */
-extern bool ks_approval_has_votes(const KsApprovalRow *row, const KsApprovalNeed *other);
-
 /* What a locked request's row and time say about using it. */
 extern KsApprovalAnswer ks_approval_judge(const KsApprovalRow *row, const uint8 hash[KS_DIGEST_LEN],
 										  const KsApprovalNeed *other, TimestampTz *not_before);

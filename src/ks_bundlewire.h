@@ -39,9 +39,6 @@
 /* A field's overhead, for whoever sizes a record. */
 #define KS_BUNDLE_FIELD_OVERHEAD	5
 
-/* Bytes that a record needs beside its fields' bytes, at most. */
-#define KS_BUNDLE_RECORD_OVERHEAD	(KS_BUNDLE_LENGTH_LEN + KS_ENVELOPE_OVERHEAD + KS_PAD_BLOCK)
-
 typedef enum KsBundleKind
 {
 	KS_BUNDLE_NONE,

@@ -41,7 +41,6 @@ typedef struct Operation
 	int			code;			/* KsCedarKind or OpCode */
 	int			noperands;		/* that it takes from the stack */
 	int			target;			/* of a jump */
-	int			position;		/* of the expression in its source */
 	const KsCedarExpr *expr;	/* for what else its kind has */
 	KsCedarValue constant;
 } Operation;
@@ -79,7 +78,6 @@ emit(Compiler *compiler, int code, int noperands, const KsCedarExpr *expr)
 	op->code = code;
 	op->noperands = noperands;
 	op->expr = expr;
-	op->position = expr->position;
 	return op;
 }
 
@@ -695,10 +693,7 @@ run(const KsCedarProgram *program, KsCedarRequest *request, KsCedarValue *stack,
 			fault = apply(request, op, top++);
 		}
 		if (fault != KS_CEDAR_NO_FAULT)
-		{
-			request->fault_position = op->position;
 			return fault;
-		}
 	}
 	*result = stack[0];
 	return KS_CEDAR_NO_FAULT;
@@ -725,10 +720,7 @@ ks_cedar_holds(const KsCedarProgram *program, KsCedarRequest *request, bool *res
 	if (fault != KS_CEDAR_NO_FAULT)
 		return fault;
 	if (value.type != KS_CEDAR_TYPE_BOOL)
-	{
-		request->fault_position = program->ops[program->n - 1].position;
 		return KS_CEDAR_WRONG_TYPE;
-	}
 	*result = value.of.boolean;
 	return KS_CEDAR_NO_FAULT;
 }
@@ -745,7 +737,6 @@ ks_cedar_request(KsCedarRequest *request, const KsCedarEntities *entities, const
 	request->context = context;
 	request->entities = entities;
 	request->steps_left = KS_CEDAR_STEPS_MAX;
-	request->fault_position = -1;
 }
 
 /* Policies */
@@ -818,12 +809,6 @@ ks_cedar_prepare(const KsCedarPolicies *policies)
 		prepare_policy(&policies->policies[i], &prepared->policies[i]);
 	}
 	return prepared;
-}
-
-int
-ks_cedar_prepared_count(const KsCedarPrepared *prepared)
-{
-	return prepared->n;
 }
 
 /* The action is what most policies differ in. */

@@ -31,8 +31,6 @@ typedef struct KsCedarRequest
 	const KsCedarRecord *context;
 	const KsCedarEntities *entities;
 	int64		steps_left;
-	int			fault_position; /* of the expression at fault, as the tree has
-								 * it */
 } KsCedarRequest;
 
 extern void ks_cedar_request(KsCedarRequest *request, const KsCedarEntities *entities,
@@ -52,7 +50,6 @@ extern KsCedarFault ks_cedar_holds(const KsCedarProgram *program, KsCedarRequest
 typedef struct KsCedarPrepared KsCedarPrepared;
 
 extern KsCedarPrepared *ks_cedar_prepare(const KsCedarPolicies *policies);
-extern int	ks_cedar_prepared_count(const KsCedarPrepared *prepared);
 
 /* Policies are told by their numbers, in their order. */
 typedef struct KsCedarAnswer

@@ -131,6 +131,7 @@ ks_eraser_run(const KsEvent *event, int64 erased_in)
 	}
 	else
 		ereport(LOG,
+				errcode(ERRCODE_DATA_CORRUPTED),
 				errmsg("keystone: details of the audit log were not erased: an entry is not what it was"),
 				errhint("Run keystone.audit_verify()."));
 	ks_scan_close(&scan);

@@ -61,8 +61,6 @@ typedef struct KsWrappedKey
 											 * ks_keyring_make_key() fills it */
 } KsWrappedKey;
 
-#define KS_WRAPPED_KEY_LEN	(KS_ENVELOPE_OVERHEAD + KS_KEY_LEN)
-
 /*
  * What a root key's envelope has inside: the key; or, when there is a
  * customer's key, a check value of the key (KS_DIGEST_LEN bytes) and what the

@@ -890,12 +890,6 @@ ks_kms_count_open(void)
 }
 
 bool
-ks_kms_has_runner(void)
-{
-	return shared->runner >= 0;
-}
-
-bool
 ks_kms_next_failure(KsKmsFailure *failure)
 {
 	bool		found = false;

@@ -119,9 +119,6 @@ extern void ks_kms_status(const uint8 workspace[KS_ID_LEN], const char *uri, KsK
 /* How many circuits of this database are open or half-open. */
 extern int	ks_kms_count_open(void);
 
-/* Whether the runner is there. */
-extern bool ks_kms_has_runner(void);
-
 /* A circuit that opened. */
 typedef struct KsKmsFailure
 {

@@ -197,20 +197,6 @@ ks_lookup_bytes(const KsLookup *lookup, int column, size_t *len)
 	return copy;
 }
 
-Datum
-ks_lookup_array(const KsLookup *lookup, int column)
-{
-	if (lookup->nulls[column - 1])
-		return (Datum) 0;
-	return PointerGetDatum(DatumGetArrayTypePCopy(lookup->values[column - 1]));
-}
-
-Jsonb *
-ks_lookup_jsonb(const KsLookup *lookup, int column)
-{
-	return lookup->nulls[column - 1] ? NULL : DatumGetJsonbPCopy(lookup->values[column - 1]);
-}
-
 bool
 ks_lookup_own(const KsLookup *lookup)
 {

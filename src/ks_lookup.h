@@ -72,8 +72,6 @@ extern bool ks_lookup_time(const KsLookup *lookup, int column, TimestampTz *valu
 extern bool ks_lookup_bool(const KsLookup *lookup, int column);
 extern char *ks_lookup_text(const KsLookup *lookup, int column);
 extern uint8 *ks_lookup_bytes(const KsLookup *lookup, int column, size_t *len);
-extern Datum ks_lookup_array(const KsLookup *lookup, int column);
-extern Jsonb *ks_lookup_jsonb(const KsLookup *lookup, int column);
 
 /* Whether this transaction wrote the row. */
 extern bool ks_lookup_own(const KsLookup *lookup);

@@ -290,8 +290,8 @@ steps_of(const KsApprovalNeed *need)
 	return need->n_escalations * Max(1, Min(need->loops, KS_POLICY_LOOPS_MAX));
 }
 
-TimestampTz
-ks_need_level_at(const KsApprovalNeed *need, TimestampTz asked, int level)
+static TimestampTz
+level_at(const KsApprovalNeed *need, TimestampTz asked, int level)
 {
 	TimestampTz at = asked;
 
@@ -307,7 +307,7 @@ ks_need_level(const KsApprovalNeed *need, TimestampTz asked, TimestampTz now)
 {
 	int			level = 0;
 
-	while (level < steps_of(need) && ks_need_level_at(need, asked, level + 1) <= now)
+	while (level < steps_of(need) && level_at(need, asked, level + 1) <= now)
 		level++;
 	return level;
 }
@@ -341,7 +341,7 @@ is_escalated_to(const KsApprovalNeed *need, TimestampTz asked, TimestampTz now, 
 
 	for (int i = 0; i < level; i++)
 	{
-		if (is_named(&need->escalations[i].to, voter) && voter->since <= ks_need_level_at(need, asked, i + 1))
+		if (is_named(&need->escalations[i].to, voter) && voter->since <= level_at(need, asked, i + 1))
 			return true;
 	}
 	return false;

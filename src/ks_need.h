@@ -32,10 +32,8 @@ extern bool ks_need_from_json(const Jsonb *json, KsApprovalNeed *need);
  */
 extern bool ks_need_covers(const KsApprovalNeed *need, const KsApprovalNeed *other);
 
-/* How many steps of escalation are due, from the time when it was asked; when
- * the next one is, 0 if there is none. */
+/* How many steps of escalation are due, from the time when it was asked. */
 extern int	ks_need_level(const KsApprovalNeed *need, TimestampTz asked, TimestampTz now);
-extern TimestampTz ks_need_level_at(const KsApprovalNeed *need, TimestampTz asked, int level);
 
 /*
  * Whether a voter's vote can count: it is one of those whom a factor names, and

@@ -473,21 +473,6 @@ ks_policy_is_silent(const uint8 workspace[KS_ID_LEN], const char *action)
 		(memcmp(workspace, nil, KS_ID_LEN) == 0 || is_silent(find_set(workspace), action));
 }
 
-bool
-ks_policy_is_sound(const uint8 workspace[KS_ID_LEN], const char **name)
-{
-	const char *damaged;
-
-	refresh_cache();
-	damaged = find_set(nil)->damaged;
-	if (damaged == NULL)
-		damaged = find_set(workspace)->damaged;
-	if (name != NULL)
-		*name = damaged != NULL ? pstrdup(damaged) : NULL;
-	return damaged == NULL;
-}
-
-
 /*-------------------------------------------------------------------------
  * One rule
  *-------------------------------------------------------------------------
@@ -498,22 +483,8 @@ is_in_scope(const Evaluation *e, const KsPolicyDoc *doc)
 {
 	const KsCredential *credential = e->request->credential;
 
-	switch (doc->level)
-	{
-		case KS_LEVEL_PROVIDER:
-			return doc->scope_id != NULL && e->provider != NULL && strcmp(doc->scope_id, e->provider) == 0;
-		case KS_LEVEL_SECRET:
-			if (credential == NULL)
-				return false;
-			if (doc->has_credential)
-				return memcmp(credential->id, doc->scope_credential, KS_ID_LEN) == 0;
-			if (doc->scope_id == NULL)
-				return true;
-			return credential->name != NULL &&
-				ks_glob_match(&doc->scope_secret, credential->name, strlen(credential->name));
-		default:
-			return true;
-	}
+	return ks_policy_doc_is_about(doc, credential != NULL ? credential->id : NULL,
+								  credential != NULL ? credential->name : NULL, e->provider);
 }
 
 /* Runs a condition; a fault counts as wanted says. */

@@ -121,10 +121,6 @@ extern bool ks_policy_thresholds(const uint8 workspace[KS_ID_LEN], const KsCrede
  * process has heard.  For who asked once, and goes on with the answer. */
 extern uint64 ks_policy_changes(void);
 
-/* Whether no policy at all is damaged there; *name (may be NULL) receives the
- * first that is. */
-extern bool ks_policy_is_sound(const uint8 workspace[KS_ID_LEN], const char **name);
-
 /* Whether a policy's row and document can be believed and read. */
 extern bool ks_policy_is_readable(const KsStoredPolicy *stored);
 

@@ -27,8 +27,6 @@
 #define ZONE_MAX			255
 #define DAYS(n)				((n) * USECS_PER_DAY)
 
-/* What the actions are about: those of credentials have an environment, a
- * provider and a name. */
 const char *const ks_policy_actions[] = {
 	"add_member", "audit_erase", "decrypt", "delete_credential", "destroy_credential",
 	"destroy_version", "encrypt", "export_bundle", "policy_drop", "policy_put", "promote",
@@ -37,6 +35,8 @@ const char *const ks_policy_actions[] = {
 	"transfer_ownership", "update_metadata", NULL
 };
 
+/* Those that are about a credential, which has an environment, a provider and
+ * a name. */
 static const char *const credential_actions[] = {
 	"delete_credential", "destroy_credential", "destroy_version", "promote", "rename",
 	"restore_credential", "reveal", "rollback_to", "rotate", "set_active", "store",
@@ -94,34 +94,6 @@ ks_policy_obligation_name(KsObligationType type)
 	return obligation_types[type];
 }
 
-const char *
-ks_policy_setting_name(uint32 setting)
-{
-	for (int i = 0; setting_names[i] != NULL; i++)
-	{
-		if (setting == (uint32) 1 << i)
-			return setting_names[i];
-	}
-	return NULL;
-}
-
-static bool
-is_one_of(const char *name, const char *const *words)
-{
-	for (; *words != NULL; words++)
-	{
-		if (strcmp(*words, name) == 0)
-			return true;
-	}
-	return false;
-}
-
-bool
-ks_policy_is_action(const char *name)
-{
-	return is_one_of(name, ks_policy_actions);
-}
-
 /* Lists of uuids, in order and each once. */
 
 static int
@@ -143,6 +115,26 @@ sort_ids(uint8 (*ids)[KS_ID_LEN], int n)
 			memmove(ids[kept++], ids[i], KS_ID_LEN);
 	}
 	return kept;
+}
+
+bool
+ks_policy_doc_is_about(const KsPolicyDoc *doc, const uint8 *credential, const char *name, const char *provider)
+{
+	switch (doc->level)
+	{
+		case KS_LEVEL_PROVIDER:
+			return doc->scope_id != NULL && provider != NULL && strcmp(doc->scope_id, provider) == 0;
+		case KS_LEVEL_SECRET:
+			if (credential == NULL)
+				return false;
+			if (doc->has_credential)
+				return memcmp(credential, doc->scope_credential, KS_ID_LEN) == 0;
+			if (doc->scope_id == NULL)
+				return true;
+			return name != NULL && ks_glob_match(&doc->scope_secret, name, strlen(name));
+		default:
+			return true;
+	}
 }
 
 bool

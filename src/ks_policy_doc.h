@@ -194,16 +194,18 @@ extern KsPolicyDoc *ks_policy_doc_read(const Jsonb *document, KsPolicyProblems *
 /* [{path, severity, message}], of warnings only if so. */
 extern Jsonb *ks_policy_problems_json(const KsPolicyProblems *problems, bool warnings_only);
 
-/* "system", "workspace" ...; "permit" ...; "require_approval" ...; a setting's
- * name by its bit. */
+/* "system", "workspace" ...; "permit" ...; "require_approval" ... */
 extern const char *ks_policy_level_name(KsPolicyLevel level);
 extern const char *ks_policy_effect_name(KsRuleEffect effect);
 extern const char *ks_policy_obligation_name(KsObligationType type);
-extern const char *ks_policy_setting_name(uint32 setting);
 
 /* The actions that documents can name: NULL-terminated, in order. */
 extern const char *const ks_policy_actions[];
-extern bool ks_policy_is_action(const char *name);
+
+/* Whether the scope of a document has a credential (id and name, NULL: the
+ * request is about none) of a provider (NULL: of none). */
+extern bool ks_policy_doc_is_about(const KsPolicyDoc *doc, const uint8 *credential, const char *name,
+								   const char *provider);
 
 /* Whether a rule is about a principal. */
 extern bool ks_policy_rule_has_principal(const KsPolicyRule *rule, const uint8 principal[KS_ID_LEN]);

@@ -252,16 +252,8 @@ read_facts(KsPolicyAsk *ask, const uint8 *workspace, Facts *facts)
 static bool
 is_about(const KsPolicyDoc *doc, const KsPolicyRule *rule, const KsCredential *credential)
 {
-	if (doc->level == KS_LEVEL_PROVIDER &&
-		(credential->provider == NULL || strcmp(credential->provider, doc->scope_id) != 0))
-		return false;
-	if (doc->level == KS_LEVEL_SECRET && doc->has_credential &&
-		memcmp(doc->scope_credential, credential->id, KS_ID_LEN) != 0)
-		return false;
-	if (doc->level == KS_LEVEL_SECRET && !doc->has_credential && doc->scope_id != NULL &&
-		!ks_glob_match(&doc->scope_secret, credential->name, strlen(credential->name)))
-		return false;
-	return ks_glob_list_match(&rule->env, credential->environment) &&
+	return ks_policy_doc_is_about(doc, credential->id, credential->name, credential->provider) &&
+		ks_glob_list_match(&rule->env, credential->environment) &&
 		ks_glob_list_match(&rule->provider, credential->provider) &&
 		ks_glob_list_match(&rule->secret, credential->name);
 }
@@ -430,7 +422,8 @@ static const struct
 	{KS_ACTION_CREDENTIAL_ROLLBACK, "rollback_to"}, {KS_ACTION_MEMBER_ADD, "add_member"},
 	{KS_ACTION_MEMBER_ROLE, "set_member_role"}, {KS_ACTION_MEMBER_REMOVE, "remove_member"},
 	{KS_ACTION_POLICY_PUT, "policy_put"}, {KS_ACTION_POLICY_DROP, "policy_drop"},
-	{KS_ACTION_KEY_ROTATE, "rotate_workspace_key"}, {KS_ACTION_DECRYPT, "decrypt"},
+	{KS_ACTION_KEY_ROTATE, "rotate_workspace_key"}, {KS_ACTION_KEY_SHRED, "shred_workspace"},
+	{KS_ACTION_KEY_EXPORT, "export_bundle"}, {KS_ACTION_DECRYPT, "decrypt"},
 };
 
 /* An entry that is decided anew. */

@@ -633,6 +633,7 @@ read_outbox(KsReconcile *r, Snapshot snapshot, int max)
 
 	if (r->pending != NULL)
 		rows_destroy(r->pending);
+	r->pending = NULL;
 	r->pending = rows_create(r->context, 16, NULL);
 	ks_spi_begin(&spi);
 	ks_arg_bigint(&args, true, (int64) max + 1);
@@ -651,6 +652,7 @@ read_outbox(KsReconcile *r, Snapshot snapshot, int max)
 		if (bytes != NULL)
 			apply_pending(r, id, (const uint8 *) VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
 		MemoryContextReset(r->row_context);
+		CHECK_FOR_INTERRUPTS();
 	}
 	MemoryContextSwitchTo(old);
 	ks_spi_end(&spi);
@@ -801,6 +803,14 @@ get_id(TupleDesc desc, HeapTuple row, const char *name, uint8 id[KS_ID_LEN])
 	return !isnull;
 }
 
+/* Errors that say something of a row, not of the moment. */
+static bool
+is_damage(int sqlstate)
+{
+	return sqlstate == ERRCODE_DATA_CORRUPTED || sqlstate == ERRCODE_INDEX_CORRUPTED ||
+		sqlstate == ERRCODE_UNDEFINED_FILE || sqlstate == ERRCODE_IO_ERROR || sqlstate == ERRCODE_INTERNAL_ERROR;
+}
+
 /*
  * The digest of a row; zeros when its values out of line cannot be read: one
  * bad row stays one bad row.
@@ -825,7 +835,7 @@ digest_row(const KsReconcile *r, const KsRowTable *table, TupleDesc desc, HeapTu
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(r->row_context);
-		if (geterrcode() == ERRCODE_QUERY_CANCELED)
+		if (!is_damage(geterrcode()))
 			PG_RE_THROW();
 		RollbackAndReleaseCurrentSubTransaction();
 		FlushErrorState();
@@ -981,18 +991,21 @@ find_missing_of(KsReconcile *r, Snapshot snapshot, rows_hash * table, int *n)
 	rows_hash  *other = table == r->rows ? r->pending : r->rows;
 	rows_iterator iterator;
 	RowState   *state;
+	int			met = 0;
 
 	rows_start_iterate(table, &iterator);
 	while ((state = rows_iterate(table, &iterator)) != NULL)
 	{
 		const RowState *also = rows_lookup(other, state->key);
 
+		if (++met % INTERRUPT_EVERY == 0)
+			CHECK_FOR_INTERRUPTS();
 		if (!is_missing(r, state) ||
 			(also != NULL && (table == r->rows || !is_missing(r, also))))
 			continue;
 		tell_missing(r, state, snapshot, r->of_workspace || *n < MISSING_NAMED);
-		if (++*n % INTERRUPT_EVERY == 0)
-			CHECK_FOR_INTERRUPTS();
+		MemoryContextReset(r->row_context);
+		(*n)++;
 	}
 }
 

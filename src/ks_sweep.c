@@ -57,6 +57,7 @@ typedef struct Sweep
 	int			named;			/* findings of this round */
 	int64		unnamed;		/* beyond FINDINGS_MAX */
 	bool		unnamed_reported;
+	bool		unnamed_written;	/* in this transaction */
 	int			n;				/* waiting to be written */
 	int			written;		/* of them, in this transaction */
 	int			room;
@@ -215,7 +216,7 @@ write_unnamed(void)
 	write_row(&finding);
 	if (sweep.unnamed_reported)
 		return;
-	sweep.unnamed_reported = true;
+	sweep.unnamed_written = true;
 	ks_draft_begin_own(&draft, KS_ACTION_AUDIT_RECONCILE);
 	draft.event.outcome = KS_OUTCOME_ERROR;
 	ks_detail_add(&draft.detail, "source", "housekeeper");
@@ -251,6 +252,8 @@ announce(const Finding *finding)
 void
 ks_sweep_committed(void)
 {
+	sweep.unnamed_reported |= sweep.unnamed_written;
+	sweep.unnamed_written = false;
 	for (int i = 0; i < sweep.written; i++)
 	{
 		announce(&sweep.findings[i]);
@@ -383,6 +386,7 @@ ks_sweep(void)
 
 	ks_sweep_pause = OFF_PAUSE;
 	sweep.written = 0;
+	sweep.unnamed_written = false;
 	if (ks_reconcile_interval == 0)
 	{
 		forget();

@@ -50,17 +50,6 @@ ks_windowspec_algorithm(const char *name)
 	return (KsWindowAlgorithm) 0;
 }
 
-const char *
-ks_windowspec_algorithm_name(KsWindowAlgorithm algorithm)
-{
-	for (size_t i = 0; i < lengthof(algorithms); i++)
-	{
-		if (algorithms[i].algorithm == algorithm)
-			return algorithms[i].name;
-	}
-	return NULL;
-}
-
 /* Cuts blanks off both ends of a text of its own. */
 static char *
 trim(char *text)

@@ -45,7 +45,6 @@ typedef struct KsWindowSpec
 
 /* The algorithm's name; 0 when there is none of that name. */
 extern KsWindowAlgorithm ks_windowspec_algorithm(const char *name);
-extern const char *ks_windowspec_algorithm_name(KsWindowAlgorithm algorithm);
 
 /*
  * Reads windows; *n receives how many.  NULL, or the constant phrase that
