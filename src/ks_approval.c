@@ -32,6 +32,7 @@
 #include "ks_audit.h"
 #include "ks_error.h"
 #include "ks_guc.h"
+#include "ks_jsonb.h"
 #include "ks_tenant.h"
 #include "ks_text.h"
 
@@ -895,35 +896,15 @@ ks_approval_alert(const KsApprovalRow *row)
  *-------------------------------------------------------------------------
  */
 
-/* A text of an object, palloc'd; NULL when there is none. */
-static char *
-get_string(const Jsonb *object, const char *key)
-{
-	JsonbValue	value;
-
-	if (getKeyJsonValueFromContainer(unconstify(JsonbContainer *, &object->root), key, (int) strlen(key), &value) == NULL ||
-		value.type != jbvString)
-		return NULL;
-	return pnstrdup(value.val.string.val, value.val.string.len);
-}
-
 static int32
 get_version(const Jsonb *object)
 {
 	JsonbValue	value;
 
-	if (getKeyJsonValueFromContainer(unconstify(JsonbContainer *, &object->root), "version", 7, &value) == NULL ||
+	if (ks_jsonb_member(&object->root, "version", &value) == NULL ||
 		value.type != jbvNumeric)
 		return 0;
 	return DatumGetInt32(DirectFunctionCall1(numeric_int4, NumericGetDatum(value.val.numeric)));
-}
-
-static bool
-has_member(const Jsonb *object, const char *key)
-{
-	JsonbValue	value;
-
-	return getKeyJsonValueFromContainer(unconstify(JsonbContainer *, &object->root), key, (int) strlen(key), &value) != NULL;
 }
 
 /* An array of texts of an object as text[], empty when there is none. */
@@ -935,7 +916,7 @@ get_texts(const Jsonb *object, const char *key)
 	Datum	   *elements;
 	int			n;
 
-	if (getKeyJsonValueFromContainer(unconstify(JsonbContainer *, &object->root), key, (int) strlen(key), &value) != NULL &&
+	if (ks_jsonb_member(&object->root, key, &value) != NULL &&
 		value.type == jbvBinary && JsonContainerIsArray(value.val.binary.data))
 		array = value.val.binary.data;
 	n = array != NULL ? (int) JsonContainerSize(array) : 0;
@@ -971,12 +952,12 @@ make_credential(const KsApprovalRow *row, KsCredential *credential)
 {
 	memset(credential, 0, sizeof(*credential));
 	memcpy(credential->workspace, row->workspace, KS_ID_LEN);
-	credential->name = get_string(row->resource, "name");
-	credential->environment = get_string(row->resource, "environment");
-	credential->provider = get_string(row->resource, "provider");
-	credential->kind = get_string(row->resource, "kind");
+	credential->name = ks_jsonb_text(&row->resource->root, "name");
+	credential->environment = ks_jsonb_text(&row->resource->root, "environment");
+	credential->provider = ks_jsonb_text(&row->resource->root, "provider");
+	credential->kind = ks_jsonb_text(&row->resource->root, "kind");
 	credential->tags = get_texts(row->parameters, "tags");
-	credential->personal = has_member(row->parameters, "personal");
+	credential->personal = ks_jsonb_member(&row->parameters->root, "personal", NULL) != NULL;
 	memcpy(credential->owner, row->requester, KS_ID_LEN);
 	credential->is_active = true;
 }
@@ -985,8 +966,8 @@ bool
 ks_approval_restore(const KsApprovalRow *row, KsAsked *asked)
 {
 	KsPolicyRequest *request = &asked->request;
-	char	   *type = get_string(row->resource, "type");
-	char	   *id = get_string(row->resource, "credential");
+	char	   *type = ks_jsonb_text(&row->resource->root, "type");
+	char	   *id = ks_jsonb_text(&row->resource->root, "credential");
 	uint8		credential[KS_ID_LEN];
 
 	memset(asked, 0, sizeof(*asked));
@@ -997,7 +978,7 @@ ks_approval_restore(const KsApprovalRow *row, KsAsked *asked)
 	request->member = &asked->member;
 	request->action = row->action;
 	request->resource_type = type;
-	request->name = get_string(row->resource, "name");
+	request->name = ks_jsonb_text(&row->resource->root, "name");
 	request->version = get_version(row->resource);
 	request->parameters = row->parameters;
 	request->reason = row->reason;

@@ -20,6 +20,7 @@
 #include "ks_error.h"
 #include "ks_gate_args.h"
 #include "ks_guc.h"
+#include "ks_jsonb.h"
 #include "ks_policy_ask.h"
 #include "ks_policy_store.h"
 #include "ks_text.h"
@@ -357,14 +358,10 @@ find_unmet(const KsPolicyRequest *request, const KsDecision *decision)
 	for (uint32 i = 0; i < JsonContainerSize(array); i++)
 	{
 		JsonbValue *obligation = getIthJsonbValueFromContainer(array, i);
-		JsonbValue	room;
-		JsonbValue *type = NULL;
-		char	   *name = pstrdup("unknown");
+		char	   *name = obligation->type != jbvBinary ? NULL : ks_jsonb_text(obligation->val.binary.data, "type");
 
-		if (obligation->type == jbvBinary)
-			type = getKeyJsonValueFromContainer(obligation->val.binary.data, "type", 4, &room);
-		if (type != NULL && type->type == jbvString)
-			name = pnstrdup(type->val.string.val, type->val.string.len);
+		if (name == NULL)
+			name = pstrdup("unknown");
 		if (strcmp(name, ks_policy_obligation_name(KS_OBLIGE_APPROVAL)) == 0 ||
 			strcmp(name, ks_policy_obligation_name(KS_OBLIGE_WAIT)) == 0 ||
 			(strcmp(name, ks_policy_obligation_name(KS_OBLIGE_PREVIEW)) == 0 && request->credential != NULL &&

@@ -20,6 +20,7 @@
 #include "ks_draft.h"
 #include "ks_error.h"
 #include "ks_event.h"
+#include "ks_jsonb.h"
 #include "ks_request.h"
 #include "ks_text.h"
 
@@ -196,8 +197,7 @@ add_context(KsDetail *detail, const Jsonb *context)
 
 	for (size_t i = 0; i < lengthof(keys); i++)
 	{
-		JsonbValue *value = getKeyJsonValueFromContainer((JsonbContainer *) &context->root, keys[i],
-														 (int) strlen(keys[i]), NULL);
+		const JsonbValue *value = ks_jsonb_member(&context->root, keys[i], NULL);
 
 		if (value != NULL && value->type == jbvString)
 			ks_detail_add(detail, keys[i], ks_draft_cut(value->val.string.val, value->val.string.len));

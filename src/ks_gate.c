@@ -25,6 +25,7 @@
 
 #include "ks_approval.h"
 #include "ks_gate.h"
+#include "ks_jsonb.h"
 #include "ks_policy_store.h"
 #include "ks_text.h"
 
@@ -60,15 +61,9 @@ typedef struct Outcome
 static char *
 type_of(const JsonbValue *obligation)
 {
-	JsonbValue	room;
-	JsonbValue *type;
+	char	   *type = obligation->type != jbvBinary ? NULL : ks_jsonb_text(obligation->val.binary.data, "type");
 
-	if (obligation->type != jbvBinary)
-		return pstrdup("");
-	type = getKeyJsonValueFromContainer(obligation->val.binary.data, "type", strlen("type"), &room);
-	if (type == NULL || type->type != jbvString)
-		return pstrdup("");
-	return pnstrdup(type->val.string.val, type->val.string.len);
+	return type != NULL ? type : pstrdup("");
 }
 
 /* Whether an obligation is missing still; notes which kind it is of. */
@@ -161,7 +156,7 @@ static const JsonbValue *
 find_member(const JsonbValue *object, const char *key, JsonbValue *room)
 {
 	return object->type != jbvBinary ? NULL :
-		getKeyJsonValueFromContainer(object->val.binary.data, key, (int) strlen(key), room);
+		ks_jsonb_member(object->val.binary.data, key, room);
 }
 
 /* "policy@version", for each policy whose rules the outcome is of, once. */
@@ -196,18 +191,6 @@ policies_of(const Jsonb *reasons)
 	return list.data;
 }
 
-/* A member of an object that is a string; NULL when there is none. */
-static char *
-text_member(const Jsonb *object, const char *key)
-{
-	JsonbValue	room;
-	JsonbValue *value = getKeyJsonValueFromContainer(unconstify(JsonbContainer *, &object->root), key,
-													 (int) strlen(key), &room);
-
-	return value != NULL && value->type == jbvString ?
-		pnstrdup(value->val.string.val, value->val.string.len) : NULL;
-}
-
 /*
  * What a verb's entry says of policy.  Nothing when no rule is about the
  * request and no approval was used.
@@ -230,7 +213,7 @@ note(KsVerb *verb, const KsPolicyRequest *request, const Outcome *outcome)
 	if (outcome->decision.notify != NULL)
 		ks_detail_add(detail, "notify", JsonbToCString(NULL, &outcome->decision.notify->root, 0));
 	if (outcome->decision.shadow != NULL)
-		ks_detail_add(detail, "shadow", text_member(outcome->decision.shadow, "decision"));
+		ks_detail_add(detail, "shadow", ks_jsonb_text(&outcome->decision.shadow->root, "decision"));
 }
 
 /*

@@ -22,6 +22,7 @@
 #include "ks_cedar_json.h"
 #include "ks_error.h"
 #include "ks_gate_args.h"
+#include "ks_jsonb.h"
 #include "ks_policy.h"
 #include "ks_text.h"
 #include "ks_vault_args.h"
@@ -407,8 +408,7 @@ parameters_of(const char *action, const Parameter **parameters)
 static const JsonbValue *
 find(const KsPolicyRequest *request, const char *name, JsonbValue *room)
 {
-	return getKeyJsonValueFromContainer(unconstify(JsonbContainer *, &request->parameters->root), name,
-										(int) strlen(name), room);
+	return ks_jsonb_member(&request->parameters->root, name, room);
 }
 
 KS_NORETURN static void refuse_parameters(const Parameter *known, int n) KS_NORETURN_END;

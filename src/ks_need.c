@@ -17,6 +17,7 @@
 #include "utils/json.h"
 #include "utils/numeric.h"
 
+#include "ks_jsonb.h"
 #include "ks_need.h"
 #include "ks_text.h"
 
@@ -87,33 +88,15 @@ ks_need_to_json(const KsApprovalNeed *need)
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data)));
 }
 
-/* A member of an object; false when there is none. */
-static bool
-get_member(const JsonbContainer *object, const char *key, JsonbValue *value)
-{
-	return getKeyJsonValueFromContainer(unconstify(JsonbContainer *, object), key, (int) strlen(key), value) != NULL;
-}
-
 static bool
 get_number(const JsonbContainer *object, const char *key, int64 *number)
 {
 	JsonbValue	value;
 
-	if (!get_member(object, key, &value) || value.type != jbvNumeric)
+	if (ks_jsonb_member(object, key, &value) == NULL || value.type != jbvNumeric)
 		return false;
 	*number = DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(value.val.numeric)));
 	return true;
-}
-
-/* NULL when there is none. */
-static char *
-get_string(const JsonbContainer *object, const char *key)
-{
-	JsonbValue	value;
-
-	if (!get_member(object, key, &value) || value.type != jbvString)
-		return NULL;
-	return pnstrdup(value.val.string.val, value.val.string.len);
 }
 
 /* NULL when there is none. */
@@ -122,7 +105,7 @@ get_array(const JsonbContainer *object, const char *key)
 {
 	JsonbValue	value;
 
-	if (!get_member(object, key, &value) || value.type != jbvBinary || !JsonContainerIsArray(value.val.binary.data))
+	if (ks_jsonb_member(object, key, &value) == NULL || value.type != jbvBinary || !JsonContainerIsArray(value.val.binary.data))
 		return NULL;
 	return value.val.binary.data;
 }
@@ -158,9 +141,9 @@ read_factor(const JsonbContainer *object, KsFactor *factor)
 	if (!get_number(object, "count", &count) || count < 0 || count > PG_INT16_MAX)
 		return false;
 	factor->count = (int) count;
-	factor->role = get_string(object, "role");
-	factor->permission = get_string(object, "permission");
-	factor->group = get_string(object, "group");
+	factor->role = ks_jsonb_text(object, "role");
+	factor->permission = ks_jsonb_text(object, "permission");
+	factor->group = ks_jsonb_text(object, "group");
 	if (factor->group != NULL)
 		return read_members(object, factor);
 	return factor->role != NULL || factor->permission != NULL;
@@ -171,7 +154,7 @@ read_escalation(const JsonbContainer *object, KsEscalation *escalation)
 {
 	JsonbValue	to;
 
-	return get_number(object, "after", &escalation->after) && get_member(object, "to", &to) &&
+	return get_number(object, "after", &escalation->after) && ks_jsonb_member(object, "to", &to) != NULL &&
 		to.type == jbvBinary && read_factor(to.val.binary.data, &escalation->to);
 }
 
@@ -215,7 +198,7 @@ ks_need_from_json(const Jsonb *json, KsApprovalNeed *need)
 	if (!JB_ROOT_IS_OBJECT(json) || !read_lists(root, need) || !get_number(root, "loops", &loops) ||
 		!get_number(root, "timeout", &need->timeout) || !get_number(root, "valid_for", &need->valid_for) ||
 		!get_number(root, "wait", &need->wait) || !get_number(root, "preview_age", &need->preview_age) ||
-		!get_member(root, "preview", &preview) || preview.type != jbvBool)
+		ks_jsonb_member(root, "preview", &preview) == NULL || preview.type != jbvBool)
 		return false;
 	need->loops = (int) loops;
 	need->preview = preview.val.boolean;

@@ -17,6 +17,7 @@
 #include "ks_action.h"
 #include "ks_args.h"
 #include "ks_error.h"
+#include "ks_jsonb.h"
 #include "ks_policy_ask.h"
 
 #define ENTRIES_MAX		10000	/* of the log that are looked at */
@@ -510,15 +511,11 @@ first_reason(const Jsonb *reasons)
 {
 	JsonbContainer *array = unconstify(JsonbContainer *, &reasons->root);
 	JsonbValue *first = getIthJsonbValueFromContainer(array, 0);
-	JsonbValue	policy;
-	JsonbValue	rule;
+	bool		is_object = first != NULL && first->type == jbvBinary;
+	char	   *policy = is_object ? ks_jsonb_text(first->val.binary.data, "policy") : NULL;
+	char	   *rule = is_object ? ks_jsonb_text(first->val.binary.data, "rule") : NULL;
 
-	if (first == NULL || first->type != jbvBinary ||
-		getKeyJsonValueFromContainer(first->val.binary.data, "policy", 6, &policy) == NULL ||
-		getKeyJsonValueFromContainer(first->val.binary.data, "rule", 4, &rule) == NULL)
-		return NULL;
-	return psprintf("%.*s/%.*s", policy.val.string.len, policy.val.string.val,
-					rule.val.string.len, rule.val.string.val);
+	return policy != NULL && rule != NULL ? psprintf("%s/%s", policy, rule) : NULL;
 }
 
 static void

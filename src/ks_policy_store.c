@@ -12,6 +12,7 @@
 #include "storage/lock.h"
 #include "storage/proc.h"
 
+#include "ks_jsonb.h"
 #include "ks_policy_store.h"
 
 /* A tombstone that somebody wrote by hand buries nothing. */
@@ -161,7 +162,7 @@ can_loosen(const KsPolicyRow *row)
 	JsonbValue	room;
 
 	return row->dropped || row->version > 1 ||
-		getKeyJsonValueFromContainer(unconstify(JsonbContainer *, &row->document->root), "settings", strlen("settings"), &room) != NULL;
+		ks_jsonb_member(&row->document->root, "settings", &room) != NULL;
 }
 
 bool

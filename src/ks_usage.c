@@ -35,6 +35,7 @@
 #include "ks_crypto.h"
 #include "ks_error.h"
 #include "ks_guc.h"
+#include "ks_jsonb.h"
 #include "ks_lookup.h"
 #include "ks_near.h"
 #include "ks_period.h"
@@ -245,12 +246,7 @@ cost_of(const KsUsage *usage, TimestampTz at)
 char *
 ks_usage_context(const Jsonb *context, const char *key)
 {
-	JsonbContainer *root = &unconstify(Jsonb *, context)->root;
-	JsonbValue *value = getKeyJsonValueFromContainer(root, key, (int) strlen(key), NULL);
-
-	if (value == NULL || value->type != jbvString)
-		return NULL;
-	return pnstrdup(value->val.string.val, value->val.string.len);
+	return ks_jsonb_text(&context->root, key);
 }
 
 /* The event that has an idempotency key already. */
